@@ -1,0 +1,176 @@
+//! The configuration: one TOML file, loaded and validated once.
+//!
+//! *Guarantees:* a [`Config`] in hand is complete and consistent. Every key has a meaning and a unit here, and a default
+//! where one is safe. An unknown key is an error: a typing mistake must not silently mean the default.
+//! *Fails with:* the file, line, column, what is wrong and what to do.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::address::Domain;
+
+/// All that the operator decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `hostname`: our name in the banner, in Received, and as authserv-id.
+    pub hostname: Domain,
+    /// `[listen]`.
+    pub listen: Listen,
+    /// `[tls]`; without it there is no STARTTLS.
+    pub tls: Option<TlsFiles>,
+    /// `[storage]`.
+    pub storage: Storage,
+    /// `[dns]`.
+    pub dns: Dns,
+    /// `[domains."..."]`: the domains that we take mail for.
+    pub domains: BTreeMap<Domain, DomainConfig>,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[policy]`: for every domain that says nothing else.
+    pub policy: Policy,
+    /// `[rules]`.
+    pub rules: Rules,
+    /// `[log]`.
+    pub log: Log,
+}
+
+/// Where clients connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// `listen.smtp`: addresses and ports. Default `["[::]:25"]`, which falls back to IPv4 where IPv6 is off.
+    pub smtp: Vec<SocketAddr>,
+    /// `listen.proxy_protocol_from`: peers that speak the PROXY protocol.
+    pub proxy_protocol_from: Vec<Network>,
+    /// `listen.xclient_from`: peers that may send XCLIENT.
+    pub xclient_from: Vec<Network>,
+}
+
+/// An address prefix, `192.0.2.0/24`; a plain address is a prefix of its full length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// The address.
+    pub address: IpAddr,
+    /// How many of its bits count.
+    pub prefix_bits: u8,
+}
+
+/// The server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// `tls.certificate`: a PEM file with the chain, our certificate first.
+    pub certificate: PathBuf,
+    /// `tls.key`: a PEM file with its private key.
+    pub key: PathBuf,
+}
+
+/// Where things are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// `storage.mail`: each mailbox's Maildir.
+    pub mail: MailTemplate,
+    /// `storage.state`: RocksDB and the control socket. Default `/var/lib/mxkeep`.
+    pub state: PathBuf,
+    /// `storage.line_endings`: how lines end in the Maildir. Default `lf`.
+    pub line_endings: LineEndings,
+}
+
+/// A path with `{domain}` and `{local_part}` in it. The part before the first placeholder is the mail root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailTemplate {
+    /// The mail root: an absolute path without placeholders.
+    pub root: PathBuf,
+    /// What follows below the root, with placeholders, one string a path component.
+    pub components: Vec<String>,
+}
+
+/// How lines end on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LineEndings {
+    /// LF, as Postfix, Exim and Dovecot store mail.
+    #[default]
+    Lf,
+    /// CRLF, as mail travels.
+    Crlf,
+}
+
+/// `[dns]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dns {
+    /// `dns.servers`: resolvers to ask. Empty (the default): those of the system.
+    pub servers: Vec<SocketAddr>,
+}
+
+/// One domain of ours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DomainConfig {
+    /// `mailboxes`: local-parts that have a Maildir.
+    pub mailboxes: Vec<String>,
+    /// `aliases`: other local-parts, and the local-parts of this domain (or addresses at domains of ours) that get
+    /// their mail.
+    pub aliases: BTreeMap<String, Vec<String>>,
+    /// `policy`: what this domain decides for itself, already merged over the server's.
+    pub policy: Policy,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// `limits.message_octets_max`. Default 52,428,800.
+    pub message_octets_max: u64,
+    /// `limits.recipients_max` a transaction. Default 100.
+    pub recipients_max: usize,
+    /// `limits.connections_max` in all. Default 2,000.
+    pub connections_max: usize,
+    /// `limits.connections_per_client_max` for one address. Default 50.
+    pub connections_per_client_max: usize,
+    /// `limits.bad_commands_max` a session. Default 20.
+    pub bad_commands_max: u32,
+}
+
+/// `[policy]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// `junk_score`: from here on the Junk folder. Default 5.0.
+    pub junk_score: f64,
+    /// `reject_score`: from here on refused in the session. Default 15.0.
+    pub reject_score: f64,
+    /// `dmarc`. Default `enforce`.
+    pub dmarc: DmarcMode,
+    /// `junk_folder`: the name of the folder, as the IMAP user sees it. Default `Junk`.
+    pub junk_folder: String,
+}
+
+/// What a DMARC failure does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DmarcMode {
+    /// `p=reject` is refused, `p=quarantine` goes to Junk.
+    #[default]
+    Enforce,
+    /// It is recorded, and changes nothing.
+    Observe,
+}
+
+/// `[rules]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// `rules.paths`: `.cf` files, or directories of them. Default `["rules"]`; relative to the configuration file.
+    pub paths: Vec<PathBuf>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Log {
+    /// `log.format`.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,8 @@
+//! mxkeep: an MX and delivery agent. (This page becomes the architecture document.)
+#![deny(missing_docs)]
+
+pub mod address;
+pub mod message;
+pub mod config;
+pub mod envelope;
+pub mod smtp;

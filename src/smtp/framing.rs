@@ -1,0 +1,299 @@
+//! Framing: where a command line ends and where mail data ends.
+//!
+//! *Guarantees:* one state machine over octets, the same whatever way the octets were cut when they arrived. Only CRLF ends
+//! a line and only CRLF.CRLF ends mail data (RFC 5321 sections 2.3.8 and 4.1.1.4). A bare CR or LF never ends anything,
+//! and mail data with one is refused at its end: whatever stands behind it was never taken for a command (the smuggling
+//! family, CVE-2023-51764 to 51766). NUL is an octet like any other. The line end a client uses is never adapted to.
+//! *Bounds:* a line is buffered up to [`COMMAND_LINE_OCTETS_MAX`]; a longer one is dropped to its end, never executed in
+//! pieces. Mail data past its limit is counted and dropped.
+
+use memchr::{memchr2, memmem};
+
+/// The longest command line in octets, CRLF included. RFC 5321 section 4.5.3.1.4 says 512; each extension adds to that
+/// (RFC 1870, 6152, 6531 ...), and long bounce addresses exist.
+pub const COMMAND_LINE_OCTETS_MAX: usize = 2048;
+
+/// Octets that arrived and were not yet understood.
+#[derive(Debug, Default)]
+pub struct Input {
+    octets: Vec<u8>,
+    start: usize,
+    /// Octets behind `start` that are known to hold no CRLF.
+    scanned: usize,
+    /// Within a line that was too long: its rest is dropped as it comes.
+    discarding: bool,
+}
+
+/// A line as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// Without its CRLF.
+    Complete(&'a [u8]),
+    /// Longer than [`COMMAND_LINE_OCTETS_MAX`]; all of it is gone.
+    TooLong,
+}
+
+impl Input {
+    /// Adds octets as they came from the connection.
+    pub fn extend(&mut self, octets: &[u8]) {
+        if self.start > 0 {
+            self.octets.drain(..self.start);
+            self.start = 0;
+        }
+        self.octets.extend_from_slice(octets);
+    }
+
+    /// Octets that wait.
+    pub fn pending(&self) -> &[u8] {
+        &self.octets[self.start..]
+    }
+
+    /// Nothing waits, and no line has begun.
+    pub fn is_empty(&self) -> bool {
+        self.pending().is_empty() && !self.discarding
+    }
+
+    /// Gives the buffer's memory back while nothing waits in it.
+    pub fn release_memory(&mut self) {
+        if self.pending().is_empty() {
+            self.octets = Vec::new();
+            self.start = 0;
+        }
+    }
+
+    fn consume(&mut self, octets: usize) {
+        self.start += octets;
+        self.scanned = 0;
+        if self.start == self.octets.len() {
+            self.octets.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Takes the next whole line, if it is there.
+    pub fn line(&mut self) -> Option<Line<'_>> {
+        let from = self.scanned.saturating_sub(1);
+        let end = memmem::find(&self.pending()[from..], b"\r\n").map(|at| from + at);
+        let limit = COMMAND_LINE_OCTETS_MAX - 2;
+        match end {
+            Some(end) if self.discarding || end > limit => {
+                self.consume(end + 2);
+                self.discarding = false;
+                Some(Line::TooLong)
+            }
+            Some(end) => {
+                let start = self.start;
+                self.start += end + 2;
+                self.scanned = 0;
+                Some(Line::Complete(&self.octets[start..start + end]))
+            }
+            None => {
+                self.scanned = self.pending().len();
+                if self.scanned > limit + 1 {
+                    self.discarding = true;
+                }
+                if self.discarding {
+                    // A final CR may be the first half of the CRLF.
+                    let keep = usize::from(self.pending().ends_with(b"\r"));
+                    self.consume(self.pending().len() - keep);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Why mail data was refused at its end. It was read to that end nevertheless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataError {
+    /// A CR without LF or a LF without CR.
+    BareLineEnd,
+    /// More octets than allowed.
+    TooLarge,
+}
+
+/// Undoes dot-stuffing and finds the end of mail data (RFC 5321 section 4.5.2).
+#[derive(Debug)]
+pub struct Decoder {
+    at: At,
+    octets: u64,
+    octets_max: u64,
+    bare_line_end: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// Behind CRLF, or at the very start.
+    LineStart,
+    /// Behind a dot that began a line.
+    Dot,
+    /// Behind a dot that began a line, and CR.
+    DotCr,
+    /// Anywhere else.
+    Text,
+    /// Behind a CR.
+    Cr,
+}
+
+impl Decoder {
+    /// A decoder for a message of at most `octets_max` octets (counted as RFC 1870 section 5 says: without the dots that
+    /// were stuffed, with CRLF).
+    pub fn new(octets_max: u64) -> Self {
+        Decoder { at: At::LineStart, octets: 0, octets_max, bare_line_end: false }
+    }
+
+    /// The octets of mail data so far, dropped ones included.
+    pub fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// Moves decoded octets from `input` to `message`. `Some` once the end was found; what stands behind it stays in
+    /// `input`.
+    pub fn push(&mut self, input: &mut Input, message: &mut Vec<u8>) -> Option<Result<(), DataError>> {
+        let (consumed, ended) = self.decode(input.pending(), message);
+        input.consume(consumed);
+        ended.then(|| match () {
+            () if self.bare_line_end => Err(DataError::BareLineEnd),
+            () if self.octets > self.octets_max => Err(DataError::TooLarge),
+            () => Ok(()),
+        })
+    }
+
+    /// How many octets were taken, and whether the end stood behind them.
+    fn decode(&mut self, octets: &[u8], message: &mut Vec<u8>) -> (usize, bool) {
+        let mut i = 0;
+        while let Some(&octet) = octets.get(i) {
+            if self.at == At::Text {
+                let run = memchr2(b'\r', b'\n', &octets[i..]).unwrap_or(octets.len() - i);
+                self.keep(&octets[i..i + run], message);
+                i += run;
+                let Some(&end) = octets.get(i) else { break };
+                self.bare_line_end |= end == b'\n';
+                self.keep(&[end], message);
+                self.at = if end == b'\r' { At::Cr } else { At::Text };
+                i += 1;
+                continue;
+            }
+            i += 1;
+            match (self.at, octet) {
+                (At::DotCr, b'\n') => {
+                    self.at = At::LineStart;
+                    return (i, true);
+                }
+                (At::LineStart, b'.') => self.at = At::Dot,
+                (At::Dot, b'\r') => self.at = At::DotCr,
+                (At::Cr, b'\n') => {
+                    self.keep(b"\n", message);
+                    self.at = At::LineStart;
+                }
+                (before, octet) => {
+                    if before == At::DotCr {
+                        self.keep(b"\r", message);
+                    }
+                    self.bare_line_end |= octet == b'\n' || matches!(before, At::Cr | At::DotCr);
+                    self.keep(&[octet], message);
+                    self.at = if octet == b'\r' { At::Cr } else { At::Text };
+                }
+            }
+        }
+        (i, false)
+    }
+
+    fn keep(&mut self, octets: &[u8], message: &mut Vec<u8>) {
+        self.octets = self.octets.saturating_add(octets.len() as u64);
+        if self.octets <= self.octets_max {
+            message.extend_from_slice(octets);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decode(octets: &[u8], cut: usize) -> (Option<Result<(), DataError>>, Vec<u8>, Vec<u8>) {
+        let (mut input, mut decoder, mut message) = (Input::default(), Decoder::new(1000), Vec::new());
+        let mut end = None;
+        for chunk in octets.chunks(cut.max(1)) {
+            input.extend(chunk);
+            if end.is_none() {
+                end = decoder.push(&mut input, &mut message);
+            }
+        }
+        (end, message, input.pending().to_vec())
+    }
+
+    #[test]
+    fn the_end_is_crlf_dot_crlf_and_nothing_else() {
+        use DataError::BareLineEnd;
+        for (octets, end, message, rest) in [
+            (&b".\r\nQUIT\r\n"[..], Some(Ok(())), &b""[..], &b"QUIT\r\n"[..]),
+            (b"a\r\n.\r\n", Some(Ok(())), b"a\r\n", b""),
+            (b"..a\r\n.\r\n", Some(Ok(())), b".a\r\n", b""),
+            (b"a.\r\n.\r\n", Some(Ok(())), b"a.\r\n", b""),
+            (b"a\n.\r\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\n.\r\nb\r\n", b""),
+            (b"a\n.\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\n.\nb\r\n", b""),
+            (b"a\r\n.\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r\n\nb\r\n", b""),
+            (b"a\r.\r\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r.\r\nb\r\n", b""),
+            (b"a\r\n.\rb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r\n\rb\r\n", b""),
+            (b"a\r\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r\r\n", b""),
+            (b"a\0\r\n.\r\n", Some(Ok(())), b"a\0\r\n", b""),
+            (b"a\r\n.\r", None, b"a\r\n", b""),
+        ] {
+            for cut in [1, 2, 3, octets.len()] {
+                let (got, decoded, left) = decode(octets, cut);
+                let shown = String::from_utf8_lossy(octets);
+                assert_eq!((got, &decoded[..]), (end, message), "{shown:?} cut at {cut}");
+                if end.is_some() && cut >= octets.len() {
+                    assert_eq!(left, rest);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn too_much_is_read_to_its_end_and_refused() {
+        let mut octets = vec![b'a'; 2000];
+        octets.extend_from_slice(b"\r\n.\r\n");
+        let (end, message, _) = decode(&octets, 100);
+        assert_eq!(end, Some(Err(DataError::TooLarge)));
+        assert!(message.len() <= 1000);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_one_error_and_no_command() {
+        let mut input = Input::default();
+        let mut octets = vec![b'x'; COMMAND_LINE_OCTETS_MAX - 2];
+        octets.extend_from_slice(b"\r\n");
+        octets.extend(vec![b'y'; 5000]);
+        octets.extend_from_slice(b"\r\nQUIT\r\n");
+        let mut lines = Vec::new();
+        for octet in octets {
+            input.extend(&[octet]);
+            match input.line() {
+                Some(Line::Complete(line)) => lines.push(line.len() as i64),
+                Some(Line::TooLong) => lines.push(-1),
+                None => {}
+            }
+        }
+        assert_eq!(lines, [COMMAND_LINE_OCTETS_MAX as i64 - 2, -1, 4]);
+    }
+
+    proptest! {
+        /// However the octets are cut, what is decoded is the same, and equals a naive reading.
+        #[test]
+        fn cuts_do_not_matter(octets in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), Just(b'a')], 0..60), cut in 1usize..7) {
+            let (whole, cutted) = (decode(&octets, 1000), decode(&octets, cut));
+            prop_assert_eq!(&whole.0, &cutted.0);
+            prop_assert_eq!(&whole.1, &cutted.1);
+            let marked = [b"\r\n", &octets[..]].concat();
+            let end = memmem::find(&marked, b"\r\n.\r\n");
+            prop_assert_eq!(whole.0.is_some(), end.is_some());
+            if let (Some(Ok(())), Some(end)) = (whole.0, end) {
+                let body = String::from_utf8_lossy(&marked[..end + 2]).replace("\r\n.", "\r\n");
+                prop_assert_eq!(String::from_utf8_lossy(&whole.1), &body[2..]);
+            }
+        }
+    }
+}
