@@ -44,7 +44,7 @@ pub(super) fn read(report: &mut Report, root: &Section<'_>, policy: &Section<'_>
         let Ok(domain) = domain_name(name).map_err(|message| report.error(at, format!("domains: {message}"))) else {
             continue;
         };
-        let own = Section::of(&value, report);
+        let own = Section::of(report, &value);
         if !own.is_present() {
             continue;
         }
@@ -73,12 +73,13 @@ fn read_domain<'a>(
     placed: &mut Vec<Placed<'a>>,
 ) -> Option<DomainConfig> {
     let mailboxes = read_mailboxes(report, section, domain);
+    let taken: HashSet<&Mailbox> = mailboxes.iter().collect();
     let mut aliases = BTreeMap::new();
-    let alias_values = section.value("aliases").map(|value| Section::of(&value, report));
+    let alias_values = section.value("aliases").map(|value| Section::of(report, &value));
     for (name, at, value) in alias_values.iter().flat_map(Section::entries) {
         let Some(alias) = read_alias(report, domain, (name, at, value)) else { continue };
         let targets = alias.targets.iter().map(|(_, target)| target.clone()).collect();
-        if mailboxes.contains(&alias.alias) {
+        if taken.contains(&alias.alias) {
             report
                 .error(at, format!("{}: there is a mailbox of that name. Keep the mailbox or the alias.", alias.name));
         } else if aliases.insert(alias.alias.local_part().to_owned(), targets).is_some() {

@@ -74,8 +74,8 @@ fn check_state(state: &Path) -> Result<(), String> {
     probe(existing).map_err(|error| {
         let (state, existing) = (state.display(), existing.display());
         format!(
-            "storage.state: {state} can't be used, as {existing} cannot be written to ({error}). Create it, and give it \
-             to the user that mxkeep runs as."
+            "storage.state: {state} can't be used, as {existing} cannot be written to ({error}). Create it, and give \
+             it to the user that mxkeep runs as."
         )
     })
 }

@@ -92,7 +92,7 @@ pub const KEYS: &[Key] = &[
         "domains.*.aliases",
         Default("{}"),
         "",
-        "Other local-parts, and who of ours gets their mail. postmaster and abuse go to the first mailbox unless named.",
+        "Other local-parts, and who of ours gets their mail. postmaster and abuse: the first mailbox, unless named.",
     ),
     key("domains.*.policy", Default("{}"), "", "What this domain decides for itself: any key of [policy]."),
     key("limits.message_octets_max", Default("52428800"), "octets", "The largest message; announced with SIZE."),
@@ -138,7 +138,7 @@ aliases = { postmaster = ["alice"], abuse = ["alice"], info = ["alice", "bob"] }
 #policy = { junk_score = 4.0 }
 "#;
 
-/// The commented configuration file: every key with its default and its meaning. It loads as it stands, to the defaults.
+/// The commented configuration file: every key with its default and its meaning. It loads as it stands.
 pub fn reference() -> String {
     let mut text = String::from("# mxkeep's configuration: every key, with its default.\n\n");
     let mut open = "";

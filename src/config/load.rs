@@ -40,10 +40,8 @@ impl Config {
         let (file, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             let at = error.span().map_or(0, |span| span.start);
-            report.error(
-                at,
-                format!("this is not TOML: {}. Correct the line; a text stands in double quotes.", error.message()),
-            );
+            let what = error.message();
+            report.error(at, format!("this is not TOML: {what}. Correct the line; a text stands in double quotes."));
         }
         let defaults = keys::defaults();
         let (defaults, _) = DeTable::parse_recoverable(&defaults);
@@ -53,8 +51,9 @@ impl Config {
             false => None,
         };
         let warnings = report.finish(file_name, text)?;
-        let nothing = || ConfigError { problems: Vec::new() };
-        Ok((config.ok_or_else(nothing)?, warnings))
+        // Never without errors: each part that is missing was reported, and so ended this function one line above.
+        let config = config.ok_or(ConfigError { problems: Vec::new() })?;
+        Ok((config, warnings))
     }
 }
 
@@ -72,23 +71,16 @@ fn read_file(path: &Path) -> Result<String, String> {
 fn read(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Config> {
     check_names(report, root, "");
     let hostname = root.required(report, "hostname").and_then(|value| value.parsed(report, domains::domain_name));
-    let listen = root.section(report, "listen");
-    let listen = read_listen(report, &listen);
-    let tls = root.section(report, "tls");
-    let tls = read_tls(report, &tls, base_dir);
-    let storage = root.section(report, "storage");
-    let storage = read_storage(report, &storage, base_dir);
-    let dns = root.section(report, "dns");
-    let dns = Dns { servers: list(report, &dns, "servers", dns_server) };
-    let limits = root.section(report, "limits");
-    let limits = read_limits(report, &limits);
+    let listen = read_listen(report, root);
+    let tls = read_tls(report, root, base_dir);
+    let storage = read_storage(report, root, base_dir);
+    let dns = read_dns(report, root);
+    let limits = read_limits(report, root);
     let policy_section = root.section(report, "policy");
     let policy = read_policy(report, &policy_section);
     let domains = domains::read(report, root, &policy_section);
-    let rules = root.section(report, "rules");
-    let rules = Rules { paths: list(report, &rules, "paths", |text| path(text, base_dir)) };
-    let log = root.section(report, "log");
-    let log = read_log(report, &log);
+    let rules = read_rules(report, root, base_dir);
+    let log = read_log(report, root);
     let config = Config {
         hostname: hostname?,
         listen,
@@ -112,49 +104,53 @@ fn check_names(report: &mut Report, section: &Section<'_>, schema: &str) {
         let below = format!("{full_name}.");
         match full_name.as_str() {
             "domains" => {
-                for (_, _, domain) in Section::of(&value, report).entries() {
+                for (_, _, domain) in Section::of(report, &value).entries() {
                     check_names_below(report, &domain, "domains.*");
                 }
             }
             "domains.*.policy" => check_names_below(report, &value, "policy"),
+            // A quoted name with dots in it looks like a key of another section, and would never be found there.
+            _ if name.contains('.') => report.error(at, unknown_name(schema, name, &value.name)),
             full_name if keys::find(full_name).is_some() => {}
             full_name if keys::KEYS.iter().any(|key| key.name.starts_with(&below)) => {
                 check_names_below(report, &value, full_name);
             }
-            _ => report.error(at, format!("{}: {}", value.name, unknown_name(schema, name))),
+            _ => report.error(at, unknown_name(schema, name, &value.name)),
         }
     }
 }
 
 fn check_names_below(report: &mut Report, value: &Value<'_>, schema: &str) {
-    let section = Section::of(value, report);
+    let section = Section::of(report, value);
     check_names(report, &section, schema);
 }
 
-fn unknown_name(schema: &str, name: &str) -> String {
+fn unknown_name(schema: &str, name: &str, full_name: &str) -> String {
     match keys::suggestion(schema, name) {
-        Some(suggestion) => format!("there is no such key. Did you mean {suggestion}?"),
+        Some(suggestion) => format!("{full_name}: there is no such key. Did you mean {suggestion}?"),
         None => {
             let names: Vec<_> = keys::names_in(schema).collect();
-            format!("there is no such key. Here may stand: {}.", names.join(", "))
+            format!("{full_name}: there is no such key. Here may stand: {}.", names.join(", "))
         }
     }
 }
 
-fn read_listen(report: &mut Report, section: &Section<'_>) -> Listen {
+fn read_listen(report: &mut Report, root: &Section<'_>) -> Listen {
+    let section = root.section(report, "listen");
     let errors_before = report.errors();
-    let smtp = list(report, section, "smtp", listen_address);
+    let smtp = list(report, &section, "smtp", listen_address);
     if let (true, Some(value)) = (smtp.is_empty() && report.errors() == errors_before, section.value("smtp")) {
         value.error(report, "the list is empty, so that no mail could arrive. Write an address such as \"[::]:25\".");
     }
     Listen {
         smtp,
-        proxy_protocol_from: list(report, section, "proxy_protocol_from", Network::from_str),
-        xclient_from: list(report, section, "xclient_from", Network::from_str),
+        proxy_protocol_from: list(report, &section, "proxy_protocol_from", Network::from_str),
+        xclient_from: list(report, &section, "xclient_from", Network::from_str),
     }
 }
 
-fn read_tls(report: &mut Report, section: &Section<'_>, base_dir: &Path) -> Option<TlsFiles> {
+fn read_tls(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<TlsFiles> {
+    let section = root.section(report, "tls");
     if !section.is_present() {
         let message =
             "there is no [tls] section, so that mail travels in clear text. Add one with certificate and key.";
@@ -167,7 +163,8 @@ fn read_tls(report: &mut Report, section: &Section<'_>, base_dir: &Path) -> Opti
     Some(TlsFiles { certificate: certificate?, key: key? })
 }
 
-fn read_storage(report: &mut Report, section: &Section<'_>, base_dir: &Path) -> Option<Storage> {
+fn read_storage(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Storage> {
+    let section = root.section(report, "storage");
     const LINE_ENDINGS: &[(&str, LineEndings)] = &[("lf", LineEndings::Lf), ("crlf", LineEndings::Crlf)];
     let mail = section.value("mail").and_then(|value| value.parsed(report, MailTemplate::from_str));
     let state = section.value("state").and_then(|value| value.parsed(report, |text| path(text, base_dir)));
@@ -175,7 +172,13 @@ fn read_storage(report: &mut Report, section: &Section<'_>, base_dir: &Path) -> 
     Some(Storage { mail: mail?, state: state?, line_endings: line_endings? })
 }
 
-fn read_limits(report: &mut Report, section: &Section<'_>) -> Option<Limits> {
+fn read_dns(report: &mut Report, root: &Section<'_>) -> Dns {
+    let section = root.section(report, "dns");
+    Dns { servers: list(report, &section, "servers", dns_server) }
+}
+
+fn read_limits(report: &mut Report, root: &Section<'_>) -> Option<Limits> {
+    let section = root.section(report, "limits");
     let message_octets_max = section.value("message_octets_max").and_then(|value| value.count(report));
     let recipients_max = section.value("recipients_max").and_then(|value| value.count(report));
     let connections_max = section.value("connections_max").and_then(|value| value.count(report));
@@ -213,7 +216,13 @@ pub(super) fn read_policy(report: &mut Report, section: &Section<'_>) -> Option<
     Some(policy)
 }
 
-fn read_log(report: &mut Report, section: &Section<'_>) -> Option<Log> {
+fn read_rules(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Rules {
+    let section = root.section(report, "rules");
+    Rules { paths: list(report, &section, "paths", |text| path(text, base_dir)) }
+}
+
+fn read_log(report: &mut Report, root: &Section<'_>) -> Option<Log> {
+    let section = root.section(report, "log");
     const FORMAT: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
     Some(Log { format: section.value("format")?.choice(report, FORMAT)? })
 }

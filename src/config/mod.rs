@@ -3,8 +3,9 @@
 //! *Does:* reads the file against the one table of keys ([`KEYS`]), reports all that is wrong with it at once, and
 //! writes the commented file with every default ([`reference()`]).
 //! *Guarantees:* a [`Config`] in hand is complete and consistent: every alias ends in mailboxes of ours, no two
-//! mailboxes share a Maildir, no local-part can leave the mail root, and every domain has a postmaster and an abuse address (RFC
-//! 5321 section 4.5.1, RFC 2142). An unknown key is an error: a typing mistake must not silently mean the default.
+//! mailboxes share a Maildir, no local-part can leave the mail root, and every domain has a postmaster and an abuse
+//! address (RFC 5321 section 4.5.1, RFC 2142). An unknown key is an error: a typing mistake must not silently mean the
+//! default.
 //! *Never does:* touch the files that it names; [`check_files`] does, and says what is wrong with them.
 //! *Fails with:* the file, line, column, what is wrong and what to do ([`ConfigError`]).
 
@@ -28,7 +29,7 @@ pub use files::check_files;
 pub use keys::{KEYS, Key, Preset, reference};
 pub use load::CONFIG_OCTETS_MAX;
 pub use network::Network;
-pub use section::{ConfigError, Place, Problem, Warning};
+pub use section::{ConfigError, PROBLEMS_MAX, Place, Problem, Warning};
 pub use template::MailTemplate;
 
 use crate::address::{Domain, Mailbox};

@@ -13,6 +13,9 @@ use super::keys;
 /// The largest number that says how many.
 const COUNT_MAX: u64 = u32::MAX as u64;
 
+/// How many problems are reported at once.
+pub const PROBLEMS_MAX: usize = 100;
+
 /// A place in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -48,7 +51,7 @@ impl fmt::Display for Problem {
 /// All that keeps a configuration from being used, in the order of the file. Displayed one problem a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// At least one.
+    /// At least one, at most [`PROBLEMS_MAX`].
     pub problems: Vec<Problem>,
 }
 
@@ -95,6 +98,7 @@ fn in_order(mut found: Vec<(usize, String)>, file: &str, text: &str) -> Vec<Prob
     found.sort();
     // A value that several domains inherit is wrong once.
     found.dedup();
+    found.truncate(PROBLEMS_MAX);
     let place = |at| {
         let before = text.get(..at).unwrap_or("");
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -141,17 +145,13 @@ impl<'a> Section<'a> {
 
     /// A section of this one, empty if the file does not have it.
     pub fn section(&self, report: &mut Report, name: &str) -> Section<'a> {
-        let mut at = self.at;
-        let mut layers = Vec::new();
-        for layer in &self.layers {
-            let value = layer.get(name);
-            if let (Some(at_own), true) = (value.as_ref().and_then(|value| value.at), layers.is_empty()) {
-                at = at_own;
-            }
-            let table = value.and_then(|value| value.table(report));
-            layers.push(Layer { name: join(&layer.name, name), table, is_default: layer.is_default });
-        }
-        Section { at, layers }
+        let own = self.layers.first().and_then(|layer| layer.get(name));
+        let at = own.and_then(|value| value.at).unwrap_or(self.at);
+        let below = |layer: &Layer<'a>| {
+            let table = layer.get(name).and_then(|value| value.table(report));
+            Layer { name: join(&layer.name, name), table, is_default: layer.is_default }
+        };
+        Section { at, layers: self.layers.iter().map(below).collect() }
     }
 
     /// The same section with others behind it, where its missing keys are looked for.
@@ -160,8 +160,8 @@ impl<'a> Section<'a> {
         self
     }
 
-    /// A section that stands in this file under another name than the table of keys knows: a domain.
-    pub fn of(value: &Value<'a>, report: &mut Report) -> Section<'a> {
+    /// A value that has to be a section, with no defaults behind it.
+    pub fn of(report: &mut Report, value: &Value<'a>) -> Section<'a> {
         let table = value.table(report);
         let layer = Layer { name: value.name.clone(), table, is_default: false };
         Section { at: value.at.unwrap_or(0), layers: vec![layer] }
@@ -186,7 +186,7 @@ impl<'a> Section<'a> {
     pub fn required(&self, report: &mut Report, name: &str) -> Option<Value<'a>> {
         let value = self.value(name);
         if value.is_none() {
-            let full_name = self.layers.first().map_or(name.to_owned(), |layer| join(&layer.name, name));
+            let full_name = join(self.name(), name);
             let key = keys::find(&full_name);
             let (example, meaning) = key.map_or(("...", ""), |key| (key.preset.text(), key.meaning));
             report.error(self.at, format!("{full_name} is missing. Add {name} = {example} ({meaning})"));
@@ -194,7 +194,7 @@ impl<'a> Section<'a> {
         value
     }
 
-    /// The section's own keys in the file's order, each with its place and its value.
+    /// The operator's own keys in the file's order, each with its place and its value.
     pub fn entries(&self) -> Vec<(&'a str, usize, Value<'a>)> {
         let Some(Layer { name, table: Some(table), .. }) = self.layers.first() else { return Vec::new() };
         let mut entries: Vec<_> = table

@@ -131,6 +131,13 @@ fn what_is_required_is_asked_for() {
     );
 }
 
+/// Such a name must not be taken for the key that it spells.
+#[test]
+fn a_quoted_name_with_dots_is_no_key_of_a_section() {
+    let said = errors(&format!("\"limits.recipients_max\" = 5\n{MINIMAL}"));
+    assert!(said.starts_with("mxkeep.toml:1:1: \"limits.recipients_max\": there is no such key."), "{said}");
+}
+
 #[test]
 fn lines_and_columns_are_those_of_an_editor() {
     let text = "hostname = \"mx.example.org\"\r\n# \u{fc}\r\n[policy]\r\n\"\u{fc}\" = 1\r\nlog = \"\u{fc}\"\r\n";
