@@ -6,3 +6,4 @@ pub mod message;
 pub mod config;
 pub mod envelope;
 pub mod smtp;
+pub mod mailbox;
