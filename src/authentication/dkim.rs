@@ -5,6 +5,7 @@
 //! *Works around in the library:* no limit on signatures; rsa-sha1 and signatures that leave out From verified (RFC 8301
 //! section 3.1; RFC 6376 section 5.4); a relaxed body that ends in lines of white space failed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mail_auth::common::crypto::{Algorithm, HashAlgorithm, HashContext as _, HashImpl as _, Sha256};
@@ -12,12 +13,15 @@ use mail_auth::common::headers::Header;
 use mail_auth::dkim::canonicalize::BodyHasher;
 use mail_auth::dkim::{Canonicalization, DkimError, Signature};
 use mail_auth::{AuthenticatedMessage, DkimOutput, DkimResult, DnsError as LibraryDnsError, Error, Parameters, Txt};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use super::records::Record;
 use super::results::printable;
 use super::signing::base64;
 use super::{Authors, DKIM_SECONDS_MAX, Dkim, Inner, MethodResult, SIGNATURES_MAX};
 use crate::address::Domain;
+use crate::dns::DnsError;
 use crate::message::{Field, Message};
 
 /// DKIM-Signature fields that are parsed at all.
@@ -28,10 +32,15 @@ const FIELD_OCTETS_MAX: usize = 16_384;
 const SIGNED_NAMES_MAX: usize = 256;
 /// Header fields of a message whose signatures are verified: each signed name is looked for among them.
 const FIELDS_MAX: usize = 2_000;
+/// The header of a message whose signatures are verified, in octets: each signature may have all of it hashed.
+const HEADER_OCTETS_MAX: usize = 1_048_576;
 /// The body is hashed in slices of this size, in octets, with a chance for other tasks in between.
 const SLICE_OCTETS: usize = 131_072;
 /// The longest `i=` and `s=` that are kept, in octets.
 const TAG_OCTETS_MAX: usize = 256;
+
+/// A key that did not come in time.
+const TOO_LATE: (MethodResult, &str) = (MethodResult::TempError, "looking the key up took too long");
 
 /// What became of a message's signatures.
 pub(super) struct Verified {
@@ -47,24 +56,41 @@ struct Candidate<'m> {
     parsed: Result<Signature, Error>,
 }
 
-pub(super) async fn verify(inner: &Inner, message: &Message, authors: &Authors) -> Verified {
+/// A signature that is worth a key, and its place in the results.
+struct Signed<'m> {
+    at: usize,
+    field: Field<'m>,
+    signature: Signature,
+}
+
+impl<'m> Signed<'m> {
+    fn into_header(self) -> Header<'m, Signature> {
+        Header { name: self.field.name, value: self.field.body, header: self.signature }
+    }
+}
+
+pub(super) async fn verify(inner: &Arc<Inner>, message: &Message, authors: &Authors) -> Verified {
     let (candidates, ignored) = select(message, authors);
-    let crowded = message.fields().nth(FIELDS_MAX).is_some();
-    let deadline = Instant::now() + Duration::from_secs(DKIM_SECONDS_MAX);
+    let oversized = message.header().len() > HEADER_OCTETS_MAX || message.fields().nth(FIELDS_MAX).is_some();
     let mut results = Vec::with_capacity(candidates.len());
     let mut signed = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         let mut dkim = describe(&candidate);
-        let refusal = if crowded { Some(permerror("too many header fields")) } else { refusal(&candidate) };
+        let refusal = if oversized { Some(permerror("the header is too large")) } else { refusal(&candidate) };
         match (refusal, candidate.parsed) {
-            (None, Ok(signature)) => match key_trouble(inner, &signature, deadline).await {
-                None => signed.push((results.len(), candidate.field, normal(signature))),
-                Some((result, reason)) => (dkim.result, dkim.reason) = (result, Some(reason)),
-            },
             (Some((result, reason)), _) => (dkim.result, dkim.reason) = (result, Some(reason)),
+            (None, Ok(signature)) => {
+                signed.push(Signed { at: results.len(), field: candidate.field, signature: normal(signature) });
+            }
             (None, Err(_)) => {}
         }
         results.push(dkim);
+    }
+    for (at, (result, reason)) in fetch_keys(inner, &signed).await {
+        signed.retain(|signed| signed.at != at);
+        if let Some(dkim) = results.get_mut(at) {
+            (dkim.result, dkim.reason) = (result, Some(reason));
+        }
     }
     check_signatures(inner, message, signed, &mut results).await;
     Verified { results, ignored }
@@ -156,45 +182,52 @@ fn normal(mut signature: Signature) -> Signature {
     signature
 }
 
-/// Reads the key, so that the library finds it; what is wrong with it, if anything.
-async fn key_trouble(inner: &Inner, signature: &Signature, deadline: Instant) -> Option<(MethodResult, &'static str)> {
-    let (domain, selector) = (Domain::from_unicode(&signature.d).ok()?, Domain::from_unicode(&signature.s).ok()?);
-    let name = format!("{selector}._domainkey.{domain}");
-    match timeout_at(deadline, inner.dkim.load(&inner.resolver, &name)).await {
-        Ok(Ok(record)) => match record.txt {
-            Txt::Error(error) => Some((MethodResult::PermError, reason(&error))),
-            _ => None,
-        },
-        Ok(Err(error)) if !error.is_temporary() => Some(permerror("no such key")),
-        Ok(Err(_)) => Some((MethodResult::TempError, "the key could not be looked up")),
-        Err(_) => Some((MethodResult::TempError, "looking the key up took too long")),
+/// Reads the keys, all at once, so that the library finds them. What is wrong with some, by the signature's place.
+async fn fetch_keys(inner: &Arc<Inner>, signed: &[Signed<'_>]) -> Vec<(usize, (MethodResult, &'static str))> {
+    let deadline = Instant::now() + Duration::from_secs(DKIM_SECONDS_MAX);
+    let mut lookups = JoinSet::new();
+    for Signed { at, signature, .. } in signed {
+        let (inner, at) = (inner.clone(), *at);
+        let name = format!("{}._domainkey.{}", signature.s, signature.d);
+        lookups.spawn(async move {
+            let key = timeout_at(deadline, inner.dkim.load(&inner.resolver, &name)).await;
+            (at, key.map_or(Some(TOO_LATE), key_trouble))
+        });
+    }
+    let mut troubles = Vec::new();
+    while let Some(lookup) = lookups.join_next().await {
+        if let Ok((at, Some(trouble))) = lookup {
+            troubles.push((at, trouble));
+        }
+    }
+    troubles
+}
+
+fn key_trouble(key: Result<Record, DnsError>) -> Option<(MethodResult, &'static str)> {
+    match key {
+        Ok(Record { txt: Txt::Error(error), .. }) => Some(permerror(reason(&error))),
+        Ok(_) => None,
+        Err(error) if error.is_temporary() => Some((MethodResult::TempError, "the key could not be looked up")),
+        Err(_) => Some(permerror("no such key")),
     }
 }
 
-/// Has the library check these signatures, each with its place in `results`.
-async fn check_signatures<'m>(
-    inner: &Inner,
-    message: &'m Message,
-    signed: Vec<(usize, Field<'m>, Signature)>,
-    results: &mut [Dkim],
-) {
+/// Has the library check these signatures.
+async fn check_signatures(inner: &Inner, message: &Message, signed: Vec<Signed<'_>>, results: &mut [Dkim]) {
     if signed.is_empty() {
         return;
     }
     let mut view = AuthenticatedMessage { raw_message: message.octets(), ..Default::default() };
-    let wanted = |field: &Field| signed.iter().any(|(_, _, s)| s.h.iter().any(|name| field.is(name)));
-    view.headers = message.fields().filter(wanted).map(|field| (field.name, field.body)).collect();
+    let is_signed = |field: &Field| signed.iter().any(|one| one.signature.h.iter().any(|name| field.is(name)));
+    view.headers = message.fields().filter(is_signed).map(|field| (field.name, field.body)).collect();
     for canonicalization in [Canonicalization::Relaxed, Canonicalization::Simple] {
-        if signed.iter().any(|(_, _, signature)| signature.cb == canonicalization) {
+        if signed.iter().any(|one| one.signature.cb == canonicalization) {
             let hash = hash_body(message.body(), canonicalization).await;
             view.body_hashes.push((canonicalization, HashAlgorithm::Sha256, 0, hash));
         }
     }
-    let (places, headers): (Vec<usize>, Vec<Header<Signature>>) = signed
-        .into_iter()
-        .map(|(at, field, header)| (at, Header { name: field.name, value: field.body, header }))
-        .unzip();
-    view.dkim_headers = headers;
+    let places: Vec<usize> = signed.iter().map(|one| one.at).collect();
+    view.dkim_headers = signed.into_iter().map(Signed::into_header).collect();
     let outputs = inner.library.verify_dkim(Parameters::new(&view).with_txt_cache(&inner.dkim)).await;
     for (at, output) in places.into_iter().zip(&outputs) {
         if let Some(dkim) = results.get_mut(at) {

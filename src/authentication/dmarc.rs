@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use mail_auth::dkim::Signature;
-use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
+use mail_auth::dmarc::{Policy, Psd};
 use mail_auth::{
     AuthenticatedMessage, DkimOutput, DmarcOutput, DmarcResult, DnsError as LibraryDnsError, Error, Parameters,
-    SpfOutput, SpfResult,
+    SpfOutput, SpfResult, Txt,
 };
 
 use super::{Authors, DMARC_SECONDS_MAX, Dkim, Dmarc, DmarcPolicy, Inner, MethodResult, Spf};
@@ -64,7 +64,11 @@ async fn ask(inner: &Inner, author: &Domain, spf: &Spf, dkim: &[Dkim]) -> Result
 /// them as we read them.
 async fn load(inner: &Inner, author: &Domain) -> Result<(), DnsError> {
     for name in walk(author.as_str()) {
-        inner.dmarc.load(&inner.resolver, &format!("_dmarc.{name}")).await?;
+        let record = inner.dmarc.load(&inner.resolver, &format!("_dmarc.{name}")).await?;
+        // Either psd= ends the walk: what is above plays no part, and may fail.
+        if matches!(&record.txt, Txt::Dmarc(policy) if policy.psd != Psd::Default) {
+            break;
+        }
     }
     Ok(())
 }

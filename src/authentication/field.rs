@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(json["spf"]["result"], "pass");
         assert_eq!(json["spf"]["identity"], "mailfrom");
         assert_eq!(json["dmarc"]["policy"], "reject");
-        assert_eq!(json["authors"], "example.com");
+        assert_eq!(json["authors"]["one"], "example.com");
         assert_eq!(json["iprev"]["name"], "mail.example.com");
     }
 }

@@ -70,10 +70,10 @@ impl Records {
         Records { read, kept: Cache::new(RECORDS_MAX) }
     }
 
-    /// The record at `name` (without final dot), from memory or from DNS. That there is none is kept too; that nobody
+    /// The record at `name`, from memory or from DNS. That there is none is kept too; that nobody
     /// could tell is the error.
     pub async fn load(&self, resolver: &Resolver, name: &str) -> Result<Record, DnsError> {
-        let key = format!("{}.", name.to_ascii_lowercase());
+        let key = format!("{}.", name.trim_end_matches('.').to_ascii_lowercase());
         if let Some(record) = self.find(key.as_str()) {
             return Ok(record);
         }

@@ -144,10 +144,11 @@ pub struct Iprev {
 }
 
 /// Who the message says wrote it: the domains in RFC5322.From.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Authors {
     /// One From field, one domain.
-    One(Domain),
+    One(#[serde(serialize_with = "text")] Domain),
     /// No From field, or no domain in it that could exist.
     None,
     /// More than one From field, more than one domain, or one domain beside text that another reader may take for one.
@@ -160,17 +161,6 @@ impl Authors {
         match self {
             Authors::One(domain) => Some(domain),
             Authors::None | Authors::Several => None,
-        }
-    }
-}
-
-impl Serialize for Authors {
-    /// The domain, `null`, or `"several"`: no domain is spelled without a dot that could pass for it in practice.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Authors::One(domain) => serializer.serialize_str(domain.as_str()),
-            Authors::None => serializer.serialize_none(),
-            Authors::Several => serializer.serialize_str("several"),
         }
     }
 }
@@ -190,6 +180,10 @@ pub struct Authentication {
     pub iprev: Iprev,
     /// Who the message says wrote it. DMARC says nothing about [`Authors::Several`]: policy must.
     pub authors: Authors,
+}
+
+fn text<S: Serializer>(domain: &Domain, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(domain.as_str())
 }
 
 fn text_or_null<S: Serializer>(domain: &Option<Domain>, serializer: S) -> Result<S::Ok, S::Error> {

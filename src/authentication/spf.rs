@@ -58,16 +58,18 @@ async fn load(inner: &Inner, domain: &Domain) -> Result<(), DnsError> {
     let mut names: Vec<Box<str>> = vec![domain.as_str().into()];
     let mut at = 0;
     while let Some(name) = names.get(at).filter(|_| at < RECORDS_MAX) {
-        let record = match inner.spf.load(&inner.resolver, name).await {
-            Ok(record) => record,
+        match inner.spf.load(&inner.resolver, name).await {
+            Ok(record) => {
+                for name in record.refers_to.iter() {
+                    if !names.contains(name) {
+                        names.push(name.clone());
+                    }
+                }
+            }
             Err(error) if at == 0 => return Err(error),
             // The evaluation will meet it again, if it comes that far.
-            Err(_) => return Ok(()),
-        };
-        for name in record.refers_to.iter() {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
+            Err(error) if error.is_temporary() => return Ok(()),
+            Err(_) => {}
         }
         at += 1;
     }

@@ -334,6 +334,95 @@ async fn one_domains_spf_record_cannot_spoil_anothers_records() {
     assert_eq!((found.dmarc.result, found.dmarc.policy), (MethodResult::Fail, Some(DmarcPolicy::Reject)));
 }
 
+/// The checks run beside the session: their futures have to be `Send`.
+#[tokio::test]
+async fn checks_run_in_tasks_of_their_own() {
+    let authenticator = World::new(spf_zone(&[])).await.authenticator;
+    let task = tokio::spawn(async move {
+        let helo = Host::parse("mail.example.org").unwrap();
+        let spf = authenticator.spf(CLIENT.into(), &helo, &ReversePath::Null).await;
+        let iprev = authenticator.iprev(CLIENT.into()).await;
+        authenticator.verify(&Message::new(MESSAGE.into()), spf, iprev).await
+    });
+    assert!(task.await.unwrap().dkim.is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_had_leaves_dmarc_open() {
+    let signer = Signer::ed25519(&domain("example.org"), "s").unwrap();
+    let zone = spf_zone(&[("_dmarc.example.org", "v=DMARC1; p=reject; psd=n")])
+        .behave(signer.dns_name(), Behaviour::ServFail)
+        .behave("_dmarc.org", Behaviour::ServFail);
+    let world = World::new(zone).await;
+    let signed = signer.sign(MESSAGE.as_bytes()).unwrap();
+    let found = world.verify(CLIENT, "nothing.example", &signed).await;
+    assert_eq!((found.dkim[0].result, found.dmarc.result), (MethodResult::TempError, MethodResult::TempError));
+    let unsigned = world.verify(CLIENT, "nothing.example", MESSAGE.as_bytes()).await;
+    assert_eq!((unsigned.dmarc.result, unsigned.dmarc.policy), (MethodResult::Fail, Some(DmarcPolicy::Reject)));
+}
+
+/// A small generator: the same octets on every run.
+struct Noise(u64);
+
+impl Noise {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+
+    /// The text with a few octets changed, taken out, doubled, or replaced by what parsers trip over.
+    fn bend(&mut self, text: &[u8]) -> Vec<u8> {
+        const SNAGS: [&[u8]; 12] =
+            [b"=", b";", b"%{", b"}", b"\0", b"\xFF", b"\r\n ", b"99999999999999999999", b"/", b":", b"\"", b"<("];
+        let mut bent = text.to_vec();
+        for _ in 0..=self.below(4) {
+            let at = self.below(bent.len());
+            let to = (at + self.below(9)).min(bent.len());
+            match self.below(3) {
+                0 => bent[at] = self.below(256) as u8,
+                1 => drop(bent.drain(at..to)),
+                _ => drop(bent.splice(at..at, SNAGS[self.below(SNAGS.len())].iter().copied())),
+            }
+            bent.push(b' ');
+        }
+        bent
+    }
+}
+
+#[tokio::test]
+async fn hostile_messages_and_records_never_panic() {
+    let signer = Signer::rsa(&domain("example.org"), "s").unwrap();
+    let world = signed_world(&[&signer], &[]).await;
+    let signed = signer.sign(MESSAGE.as_bytes()).unwrap();
+    let mut noise = Noise(0x9E37_79B9_7F4A_7C15);
+    for _ in 0..1_500 {
+        let message = Message::new(noise.bend(&signed));
+        let iprev = Iprev { result: MethodResult::None, address: CLIENT.into(), name: None };
+        let spf = world.spf(CLIENT, "<a@[192.0.2.1]>").await;
+        let found = world.authenticator.verify(&message, spf, iprev).await;
+        let field = found.field("mx.example.net");
+        assert!(
+            field.is_ascii() && field.trim_end().split("\r\n").skip(1).all(|line| line.starts_with('\t')),
+            "{field}"
+        );
+    }
+    for (at, record) in [
+        "v=spf1 a:%{d1r}.x/24//64 mx include:%{i}._spf.example.org exists:%{ir}.%{v} ip4:192.0.2.0/24 redirect=%{o}",
+        "v=spf1 ip6:2001:db8::/32 ptr:example.org exp=%{l-}.%{h} -all",
+    ]
+    .iter()
+    .cycle()
+    .take(600)
+    .enumerate()
+    {
+        let bent = String::from_utf8_lossy(&noise.bend(record.as_bytes())).into_owned();
+        world.responder.add(&format!("n{at}.example"), Record::txt(&bent));
+        world.spf(CLIENT, &format!("<a.b-c@n{at}.example>")).await;
+    }
+}
+
 /// Not a test of correctness: prints what a typical message costs when everything is known already.
 #[tokio::test]
 async fn known_senders_are_cheap() {

@@ -287,6 +287,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_resolver_that_is_down_is_no_answer() {
+        let (responder, resolver) = start(Zone::default()).await;
+        drop(responder);
+        assert!(resolver.txt("example.org").await.unwrap_err().is_temporary());
+    }
+
+    #[tokio::test]
     async fn a_slow_answer_is_an_answer() {
         let slow = Behaviour::Delay(Duration::from_millis(300));
         let zone = Zone::from_iter([("slow.example", Record::txt("x"))]).behave("slow.example", slow);

@@ -327,7 +327,7 @@ async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
     let mut clients = JoinSet::new();
     loop {
         while clients.try_join_next().is_some() {}
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else { return };
         clients.spawn(serve_stream(stream, shared.clone()));
     }
 }
