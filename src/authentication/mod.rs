@@ -7,8 +7,9 @@
 //! *Never does:* decide what becomes of a message, or change one.
 //! *RFC:* 7208 (SPF); 6376, 8301, 8463 (DKIM); 9989 (DMARC); 8601 (results, iprev). Not yet: ARC (8617).
 //! *Known gaps:* the SPF evaluator is the library's: it has no limit on void lookups (RFC 7208 section 4.6.4; the deadline
-//! bounds them), and a record that is reached by a name with macros in it is read leniently. The organizational domain of an aligned signer is
-//! found by the library alone: there two DMARC records still count as the first.
+//! bounds them), a record that is reached by a name with macros in it is read leniently, and a qualified include below
+//! another include may end the evaluation. The organizational domain of an aligned signer is found by the library alone:
+//! there the first of two DMARC records counts. The `t=y` of a DKIM key is ignored.
 
 mod authors;
 mod dkim;

@@ -42,11 +42,13 @@ pub(super) struct Record {
     pub txt: Txt,
     /// Names that an SPF record refers to.
     pub refers_to: Arc<[Box<str>]>,
+    /// Those of them that stand in an include with a qualifier other than `+`.
+    pub qualified: Arc<[Box<str>]>,
 }
 
 impl From<Txt> for Record {
     fn from(txt: Txt) -> Self {
-        Record { txt, refers_to: Arc::default() }
+        Record { txt, refers_to: Arc::default(), qualified: Arc::default() }
     }
 }
 
@@ -129,9 +131,11 @@ fn read_spf(texts: &[Vec<u8>]) -> Record {
     let (record, others) = (records.next(), records.count());
     let Some(record) = record else { return none() };
     match spf_syntax::references(record) {
-        Some(refers_to) if others == 0 => {
-            Record { txt: Txt::from(Spf::parse(record)), refers_to: refers_to.into_iter().map(Into::into).collect() }
-        }
+        Some(refers_to) if others == 0 => Record {
+            txt: Txt::from(Spf::parse(record)),
+            refers_to: refers_to.into_iter().map(Into::into).collect(),
+            qualified: spf_syntax::qualified_includes(record).into_iter().map(Into::into).collect(),
+        },
         // To the library a record that cannot be parsed is a permerror, at the top and where it is included.
         _ => Txt::Error(Error::ParseError).into(),
     }

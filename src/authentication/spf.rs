@@ -46,34 +46,47 @@ async fn evaluate(
     domain: &Domain,
     sender: &str,
 ) -> Result<SpfOutput, DnsError> {
-    load(inner, domain).await?;
-    let helo = helo.to_string();
-    let parameters = SpfParameters::verify_mail_from(client, &helo, inner.hostname.as_str(), sender);
-    Ok(inner.library.verify_spf(Parameters::new(parameters).with_txt_cache(&inner.spf)).await)
+    let qualified = load(inner, domain).await?;
+    let (helo, host) = (helo.to_string(), inner.hostname.as_str());
+    let check = |domain| {
+        let parameters = SpfParameters::new(client, domain, &helo, host, sender);
+        inner.library.check_host(Parameters::new(parameters).with_txt_cache(&inner.spf))
+    };
+    let output = check(domain.as_str()).await;
+    if output.result() != SpfResult::Pass {
+        return Ok(output);
+    }
+    // An include within a qualified include makes the library forget the qualifier: `?include:` then passes. A pass stands
+    // only if no qualified include can have made it.
+    for name in &qualified {
+        if check(name).await.result() == SpfResult::Pass {
+            return Ok(output.with_result(SpfResult::Neutral));
+        }
+    }
+    Ok(output)
 }
 
 /// Reads the domain's record, and those it refers to, so that the library finds them as we read them. Only the first one
-/// has to be there: whether the others are needed is for the evaluation to say.
-async fn load(inner: &Inner, domain: &Domain) -> Result<(), DnsError> {
+/// has to be there: whether the others are needed is for the evaluation to say. Hands back the qualified includes.
+async fn load(inner: &Inner, domain: &Domain) -> Result<Vec<Box<str>>, DnsError> {
     let mut names: Vec<Box<str>> = vec![domain.as_str().into()];
+    let mut qualified = Vec::new();
     let mut at = 0;
     while let Some(name) = names.get(at).filter(|_| at < RECORDS_MAX) {
         match inner.spf.load(&inner.resolver, name).await {
             Ok(record) => {
-                for name in record.refers_to.iter() {
-                    if !names.contains(name) {
-                        names.push(name.clone());
-                    }
-                }
+                let new: Vec<_> = record.refers_to.iter().filter(|name| !names.contains(name)).cloned().collect();
+                names.extend(new);
+                qualified.extend(record.qualified.iter().take(RECORDS_MAX - qualified.len()).cloned());
             }
             Err(error) if at == 0 => return Err(error),
             // The evaluation will meet it again, if it comes that far.
-            Err(error) if error.is_temporary() => return Ok(()),
+            Err(error) if error.is_temporary() => break,
             Err(_) => {}
         }
         at += 1;
     }
-    Ok(())
+    Ok(qualified)
 }
 
 fn method_result(result: SpfResult) -> MethodResult {

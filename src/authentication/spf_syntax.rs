@@ -16,6 +16,14 @@ pub(super) fn is_record(text: &[u8]) -> bool {
     }
 }
 
+/// The includes of a valid record whose qualifier is not `+` (RFC 7208 section 4.6.2), as far as no macro is in them.
+pub(super) fn qualified_includes(record: &[u8]) -> Vec<&str> {
+    let text = std::str::from_utf8(record).unwrap_or_default();
+    let mechanisms = text.split(' ').filter_map(|term| term.strip_prefix(['-', '?', '~'])?.split_once(':'));
+    let includes = mechanisms.filter(|(name, _)| name.eq_ignore_ascii_case("include"));
+    includes.map(|(_, target)| target).filter(|target| !target.contains('%')).collect()
+}
+
 /// The names that a record refers to by `include:` and `redirect=`, as far as no macro is in them. None: the record is
 /// not valid.
 pub(super) fn references(record: &[u8]) -> Option<Vec<&str>> {
@@ -159,6 +167,12 @@ mod tests {
         ] {
             assert_eq!(references(text.as_bytes()).as_deref(), Some(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn includes_with_a_qualifier_are_found() {
+        let record = b"v=spf1 include:a ?include:b +include:c -INCLUDE:d ~include:%{d} ?a:e -all";
+        assert_eq!(qualified_includes(record), ["b", "d"]);
     }
 
     #[test]

@@ -77,6 +77,10 @@ async fn spf_answers_as_the_record_says() {
         ("wrong.example", "v=spf1 ip4:192.0.2.1 ip4:300.1.1.1 -all"),
         ("other.example", "google-site-verification=x"),
         ("loop.example", "v=spf1 include:loop.example -all"),
+        ("nested.example", "v=spf1 include:example.org ?all"),
+        ("maybe.example", "v=spf1 ?include:nested.example -all"),
+        ("maybe2.example", "v=spf1 ip4:198.51.100.9 ?include:nested.example -all"),
+        ("maybe3.example", "v=spf1 ?include:example.org -all"),
         ("explains.example", "v=spf1 -all exp=why.explains.example"),
         ("why.explains.example", "%{i} may not\u{7} send for %{d}, says %{r}"),
     ]))
@@ -96,6 +100,10 @@ async fn spf_answers_as_the_record_says() {
         (CLIENT, "other.example", None),
         (CLIENT, "absent.example", None),
         (CLIENT, "loop.example", PermError),
+        (CLIENT, "maybe.example", Neutral),
+        (STRANGER, "maybe.example", Fail),
+        (STRANGER, "maybe2.example", Pass),
+        (CLIENT, "maybe3.example", Neutral),
         (CLIENT, "explains.example", Fail),
         (CLIENT, "[192.0.2.1]", None),
     ] {
