@@ -296,8 +296,9 @@ fn finish(current: &mut Address, comment: &mut Vec<u8>, bracketed: &mut bool, fo
     let mut address = std::mem::take(current);
     let comment = std::mem::take(comment);
     if !std::mem::take(bracketed) {
-        address.address =
-            address.name.split(|b| b.is_ascii_whitespace()).find(|w| w.contains(&b'@')).unwrap_or(b"").to_vec();
+        let mut words = address.name.split(|b| b.is_ascii_whitespace());
+        let word = words.find(|word| word.contains(&b'@')).unwrap_or_default();
+        address.address = word.iter().copied().filter(|b| !b"<>".contains(b)).collect();
         address.name = comment;
     } else if address.name.trim_ascii().is_empty() {
         address.name = comment;
@@ -375,7 +376,7 @@ mod tests {
             ("undisclosed-recipients:;", "", ""),
             ("team: a@b.example, <c@d.example>;", "a@b.example\nc@d.example\n", ""),
             ("Joe <j@b.example", "j@b.example\n", "Joe\n"),
-            ("\"open <j@b.example>", "", ""),
+            ("\"open <j@b.example>", "j@b.example\n", ""),
             ("", "", ""),
         ] {
             let header = format!("A: {value}\n");
