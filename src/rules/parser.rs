@@ -238,11 +238,12 @@ impl Parser {
                 "nice" => flags.nice = true,
                 "multiple" => flags.multiple = true,
                 "nosubject" => flags.no_subject = true,
-                flag => match flag.strip_prefix("maxhits=") {
-                    Some(number) => flags.hits_max = number.parse().ok().map(|max: u32| max.clamp(1, HITS_MAX)),
-                    // The rest concerns learning, publishing and user configuration.
-                    None => {}
-                },
+                // The rest concerns learning, publishing and user configuration.
+                flag => {
+                    if let Some(number) = flag.strip_prefix("maxhits=") {
+                        flags.hits_max = number.parse().ok().map(|max: u32| max.clamp(1, HITS_MAX));
+                    }
+                }
             }
         }
         Ok(())
