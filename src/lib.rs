@@ -3,6 +3,8 @@
 
 pub mod address;
 pub mod message;
+pub mod store;
 pub mod config;
 pub mod envelope;
 pub mod smtp;
+pub mod delivery;
