@@ -13,6 +13,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ const LOG_OCTETS_MAX: u64 = 16 << 20;
 /// The tables, each a column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
-    /// Deliveries whose reply the sender may not have seen: [`crate::delivery::ledger`].
+    /// Deliveries whose reply the sender may not have seen: the ledger.
     Ledger,
     /// One record for each connection and transaction.
     Journal,
@@ -111,7 +112,7 @@ impl Store {
     /// `<dir>.damaged-<time>` and an empty one takes its place.
     pub fn open(dir: &Path) -> Result<(Store, Option<MovedAside>), StoreError> {
         let out_of_reach = |error: io::Error| StoreError::OutOfReach { dir: dir.into(), cause: error.to_string() };
-        fs::create_dir_all(dir).map_err(out_of_reach)?;
+        make_dir(dir).map_err(out_of_reach)?;
         let error = match open_database(dir) {
             Ok(database) => return Ok((Store { database: Arc::new(database) }, None)),
             Err(error) => error,
@@ -192,6 +193,11 @@ impl Batch<'_> {
     }
 }
 
+/// Only mxkeep's user may look: who wrote to whom is private.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 fn open_database(dir: &Path) -> Result<DB, rocksdb::Error> {
     let options = options();
     // A newer mxkeep may have made tables that this one does not know: RocksDB wants them all opened.
@@ -255,7 +261,7 @@ fn move_aside(dir: &Path, cause: String) -> Result<MovedAside, StoreError> {
     let mut to = dir.as_os_str().to_owned();
     to.push(format!(".damaged-{}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.%6fZ")));
     let to = PathBuf::from(to);
-    let moved = fs::rename(dir, &to).and_then(|()| fs::create_dir(dir));
+    let moved = fs::rename(dir, &to).and_then(|()| make_dir(dir));
     match moved {
         Ok(()) => Ok(MovedAside { to, cause }),
         Err(error) => Err(StoreError::Stuck { dir: dir.into(), cause, error }),
@@ -265,6 +271,7 @@ fn move_aside(dir: &Path, cause: String) -> Result<MovedAside, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
 
     fn open(dir: &Path) -> (Store, Option<MovedAside>) {
         Store::open(dir).unwrap()
@@ -354,7 +361,57 @@ mod tests {
         }
         let (store, _) = open(dir.path());
         let answer = store.get(Table::Ledger, &0u32.to_be_bytes());
-        assert!(matches!(answer, Err(StoreError::Failed(_)) | Ok(None)), "{answer:?}");
+        assert!(matches!(answer, Err(StoreError::Failed(_))), "{answer:?}");
+        assert!(store.get(Table::Ledger, &1999u32.to_be_bytes()).unwrap().is_some());
+    }
+
+    /// A file system of this size, for as long as this lives; `None` without the right to mount one.
+    struct SmallDisk(PathBuf);
+
+    impl SmallDisk {
+        fn mount(at: &Path, size: &str) -> Option<Self> {
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", size, "mxkeep-test"]).arg(at);
+            mount.status().is_ok_and(|status| status.success()).then(|| SmallDisk(at.into()))
+        }
+    }
+
+    impl Drop for SmallDisk {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(_disk) = SmallDisk::mount(dir.path(), "size=12k") else {
+            eprintln!("skipped: mounting a small file system takes root");
+            return;
+        };
+        let opened = Store::open(&dir.path().join("store")).err();
+        assert!(matches!(opened, Some(StoreError::OutOfReach { .. })), "{opened:?}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_disk_that_was_full_works_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(_disk) = SmallDisk::mount(dir.path(), "size=2m") else {
+            eprintln!("skipped: mounting a small file system takes root");
+            return;
+        };
+        let (store, _) = open(&dir.path().join("store"));
+        fs::write(dir.path().join("ballast"), vec![0; 1 << 20]).unwrap();
+        let filled = (0u32..300).find(|n| store.put(Table::Ledger, &n.to_be_bytes(), &[0; 8192]).is_err());
+        assert!(filled.is_some());
+        fs::remove_file(dir.path().join("ballast")).unwrap();
+        let start = std::time::Instant::now();
+        while store.put(Table::Ledger, b"again", b"1").is_err() {
+            assert!(start.elapsed().as_secs() < 60);
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        eprintln!("again after {:?}", start.elapsed());
     }
 
     #[test]

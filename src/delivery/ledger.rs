@@ -187,17 +187,12 @@ impl Ledger {
 
     /// Records that these files are about to appear (D2).
     pub(super) fn intend<'a>(&self, intents: impl Iterator<Item = (Key, Intent<'a>)>) {
+        let intents: Vec<_> = intents.collect();
         let mut batch = self.shared.store.batch();
-        let mut added = 0;
-        let written = intents
-            .map(|(key, intent)| {
-                added += 1;
-                batch.put(Table::Ledger, &key.0, &intent.encode())
-            })
-            .collect::<Result<(), _>>()
-            .and_then(|()| batch.write());
+        let mut put = |(key, intent): &(Key, Intent<'_>)| batch.put(Table::Ledger, &key.0, &intent.encode());
+        let written = intents.iter().try_for_each(&mut put).and_then(|()| batch.write());
         self.log_failure("record an intent", written);
-        self.shared.entries.fetch_add(added, Ordering::Relaxed);
+        self.shared.entries.fetch_add(intents.len(), Ordering::Relaxed);
     }
 
     /// Records how intents ended (D4): done, or nothing of it is left.

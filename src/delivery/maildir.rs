@@ -189,6 +189,15 @@ impl Place {
     pub(super) fn trouble(&self, doing: &'static str, sub: &str, name: &str, errno: Errno) -> Trouble {
         Trouble::new(doing, &self.path(sub, name), errno)
     }
+
+    /// A place in which files can appear, but whose `new/` cannot be synced.
+    #[cfg(test)]
+    pub(super) fn open_unsyncable(maildir: &Maildir) -> Place {
+        let place = Self::open_existing(maildir, &Folder::Inbox).unwrap();
+        let root = beneath::open_root(&maildir.root).unwrap();
+        let new = beneath::open_directory(&root, &maildir.path.join("new"), OFlags::PATH).unwrap();
+        Place { new, ..place }
+    }
 }
 
 fn unlink(directory: &OwnedFd, name: &str, path: &Path) {

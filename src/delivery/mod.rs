@@ -92,7 +92,6 @@ pub struct Staged {
 }
 
 /// Every copy is durable: the sender may hear 250.
-#[must_use = "the sender is to hear 250"]
 #[derive(Debug, Default)]
 pub struct Delivered {
     /// What to release once the sender has seen the reply: [`ledger::Ledger::release`].

@@ -154,7 +154,7 @@ fn sweep_tmp(maildir: &Maildir, folder: &Path) -> usize {
     orphans.filter(|file| rustix::fs::unlinkat(&tmp, file.file_name(), AtFlags::empty()).is_ok()).count()
 }
 
-fn is_orphan(tmp: &OwnedFd, file: &CStr, now_s: u64) -> bool {
+pub(super) fn is_orphan(tmp: &OwnedFd, file: &CStr, now_s: u64) -> bool {
     let Ok(status) = rustix::fs::statat(tmp, file, AtFlags::SYMLINK_NOFOLLOW) else { return false };
     if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
         return false;
