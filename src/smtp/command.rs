@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn paths_may_hold_quoted_spaces_and_brackets() {
-        let Ok(Command::Mail(path, parameters)) = Command::parse(br#"mail from:<"a >b\" c"@x.y> SIZE=10 body=8bitmime"#)
+        let Ok(Command::Mail(path, parameters)) =
+            Command::parse(br#"mail from:<"a >b\" c"@x.y> SIZE=10 body=8bitmime"#)
         else {
             panic!("not a MAIL command")
         };

@@ -180,7 +180,11 @@ pub fn no_valid_recipients() -> Reply {
 
 /// More recipients than a transaction may have (RFC 5321 section 4.5.3.1.10).
 pub fn too_many_recipients(recipients_max: usize) -> Reply {
-    Reply::new(452, Enhanced(4, 5, 3), format!("Too many recipients: at most {recipients_max} a message, send the rest in another"))
+    Reply::new(
+        452,
+        Enhanced(4, 5, 3),
+        format!("Too many recipients: at most {recipients_max} a message, send the rest in another"),
+    )
 }
 
 /// The declared or real size is over the limit (RFC 1870 section 6).

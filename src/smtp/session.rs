@@ -126,7 +126,9 @@ impl Session {
         match (&command, &self.state) {
             (Command::Mail(..), State::Connected) => Err(reply::bad_sequence("HELO or EHLO first")),
             (Command::Mail(..), State::Transaction(..)) => Err(reply::bad_sequence("a transaction is open")),
-            (Command::Mail(_, parameters), State::Idle(helo)) => self.admit_parameters(helo, parameters).map(|()| command),
+            (Command::Mail(_, parameters), State::Idle(helo)) => {
+                self.admit_parameters(helo, parameters).map(|()| command)
+            }
             (Command::Rcpt(_, parameters), State::Transaction(_, envelope)) => {
                 match parameters.first().map(parameter_keyword) {
                     Some(keyword) => Err(reply::unknown_parameter(keyword)),
