@@ -52,31 +52,37 @@ pub enum Parameter {
 impl Command {
     /// Reads a line without its CRLF.
     pub fn parse(line: &[u8]) -> Result<Self, Reply> {
-        let text = std::str::from_utf8(line).map_err(|_| reply::syntax())?;
-        if text.chars().any(|c| c.is_ascii_control() && c != '\t') {
-            return Err(reply::syntax());
-        }
+        let text = String::from_utf8_lossy(line);
         let text = text.trim_end_matches([' ', '\t']);
         let (verb, argument) = text.split_once(' ').unwrap_or((text, ""));
-        let command = match verb.to_ascii_uppercase().as_str() {
-            "HELO" => return host(argument).map(Command::Helo),
-            "EHLO" => return host(argument).map(Command::Ehlo),
-            "MAIL" => return mail(argument),
-            "RCPT" => return rcpt(argument),
-            "NOOP" => return Ok(Command::Noop),
-            "HELP" => return Ok(Command::Help),
-            "VRFY" => return required(argument).map(|()| Command::Vrfy),
-            "EXPN" => return required(argument).map(|()| Command::Expn),
-            "DATA" => Command::Data,
-            "RSET" => Command::Rset,
-            "QUIT" => Command::Quit,
-            "STARTTLS" => Command::StartTls,
+        let read: fn(&str) -> Result<Command, Reply> = match verb.to_ascii_uppercase().as_str() {
+            "HELO" => |argument| host(argument).map(Command::Helo),
+            "EHLO" => |argument| host(argument).map(Command::Ehlo),
+            "MAIL" => mail,
+            "RCPT" => rcpt,
+            "NOOP" => |_| Ok(Command::Noop),
+            "HELP" => |_| Ok(Command::Help),
+            "VRFY" => |argument| required(argument).map(|()| Command::Vrfy),
+            "EXPN" => |argument| required(argument).map(|()| Command::Expn),
+            "DATA" => |argument| alone(argument, Command::Data),
+            "RSET" => |argument| alone(argument, Command::Rset),
+            "QUIT" => |argument| alone(argument, Command::Quit),
+            "STARTTLS" => |argument| alone(argument, Command::StartTls),
             _ => return Err(reply::unrecognized()),
         };
-        match argument.is_empty() {
-            true => Ok(command),
-            false => Err(reply::argument("this command takes none")),
+        // "Invalid character codes" in a command that is known are 501, not 500 (RFC 5321 section 4.1.2).
+        let illegal = |c: char| c.is_ascii_control() && c != '\t' || c == char::REPLACEMENT_CHARACTER;
+        match argument.contains(illegal) {
+            true => Err(reply::illegal_characters()),
+            false => read(argument),
         }
+    }
+}
+
+fn alone(argument: &str, command: Command) -> Result<Command, Reply> {
+    match argument.is_empty() {
+        true => Ok(command),
+        false => Err(reply::argument("this command takes none")),
     }
 }
 
@@ -174,7 +180,8 @@ mod tests {
 
     #[test]
     fn paths_may_hold_quoted_spaces_and_brackets() {
-        let Ok(Command::Mail(path, parameters)) = Command::parse(br#"mail from:<"a >b\" c"@x.y> SIZE=10 body=8bitmime"#)
+        let Ok(Command::Mail(path, parameters)) =
+            Command::parse(br#"mail from:<"a >b\" c"@x.y> SIZE=10 body=8bitmime"#)
         else {
             panic!("not a MAIL command")
         };

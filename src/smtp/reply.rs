@@ -128,9 +128,9 @@ pub fn closing(hostname: &str) -> Reply {
     Reply::new(221, Enhanced(2, 0, 0), format!("{hostname} closing connection"))
 }
 
-/// Not a command line: control characters, octets that are no text (RFC 5321 section 4.2.4).
-pub fn syntax() -> Reply {
-    Reply::new(500, Enhanced(5, 5, 2), "Syntax error: a command is one line of ASCII text ended by CRLF")
+/// A command with control characters or octets that are no text in its argument (RFC 5321 section 4.1.2).
+pub fn illegal_characters() -> Reply {
+    Reply::new(501, Enhanced(5, 5, 2), "Syntax error: control characters, or octets that are no text")
 }
 
 /// A line over its limit (RFC 5321 section 4.5.3.1.4, 4.5.3.1.9).
@@ -180,7 +180,11 @@ pub fn no_valid_recipients() -> Reply {
 
 /// More recipients than a transaction may have (RFC 5321 section 4.5.3.1.10).
 pub fn too_many_recipients(recipients_max: usize) -> Reply {
-    Reply::new(452, Enhanced(4, 5, 3), format!("Too many recipients: at most {recipients_max} a message, send the rest in another"))
+    Reply::new(
+        452,
+        Enhanced(4, 5, 3),
+        format!("Too many recipients: at most {recipients_max} a message, send the rest in another"),
+    )
 }
 
 /// The declared or real size is over the limit (RFC 1870 section 6).

@@ -1,2 +1,6 @@
-//! The integration tests, one binary.
+//! The integration tests, one binary: a second one would link RocksDB and aws-lc again.
+
+mod support;
+
+mod dialogues;
 mod rules;
