@@ -34,17 +34,17 @@ const LOG_OCTETS_MAX: u64 = 16 << 20;
 pub enum Table {
     /// Deliveries whose reply the sender may not have seen: the ledger.
     Ledger,
-    /// One record for each connection and transaction.
-    Journal,
+    /// DMARC records that could not be looked up: [`crate::reputation::deferral`].
+    Deferrals,
 }
 
 impl Table {
-    const ALL: [Table; 2] = [Table::Ledger, Table::Journal];
+    const ALL: [Table; 2] = [Table::Ledger, Table::Deferrals];
 
     fn name(self) -> &'static str {
         match self {
             Table::Ledger => "ledger",
-            Table::Journal => "journal",
+            Table::Deferrals => "deferrals",
         }
     }
 }
@@ -284,7 +284,7 @@ mod tests {
             store.put(Table::Ledger, &n.to_be_bytes(), &[1; 40]).unwrap();
         }
         store.database.flush_cf(store.family(Table::Ledger).unwrap()).unwrap();
-        store.put(Table::Journal, b"in the log", b"1").unwrap();
+        store.put(Table::Deferrals, b"in the log", b"1").unwrap();
     }
 
     #[test]
@@ -294,24 +294,24 @@ mod tests {
         assert_eq!(moved, None);
         store.put(Table::Ledger, b"a", b"1").unwrap();
         let mut batch = store.batch();
-        batch.put(Table::Journal, b"b", b"2").unwrap();
-        batch.put(Table::Journal, b"c", b"3").unwrap();
+        batch.put(Table::Deferrals, b"b", b"2").unwrap();
+        batch.put(Table::Deferrals, b"c", b"3").unwrap();
         batch.delete(Table::Ledger, b"a").unwrap();
         batch.write().unwrap();
         drop(store);
         let (store, _) = open(dir.path());
         assert_eq!(store.get(Table::Ledger, b"a").unwrap(), None);
-        assert_eq!(store.get(Table::Journal, b"b").unwrap().as_deref(), Some(&b"2"[..]));
-        let keys: Vec<_> = store.iterate(Table::Journal).unwrap().map(|record| record.unwrap().0).collect();
+        assert_eq!(store.get(Table::Deferrals, b"b").unwrap().as_deref(), Some(&b"2"[..]));
+        let keys: Vec<_> = store.iterate(Table::Deferrals).unwrap().map(|record| record.unwrap().0).collect();
         assert_eq!(keys, [Box::from(&b"b"[..]), Box::from(&b"c"[..])]);
-        store.delete(Table::Journal, b"b").unwrap();
-        assert_eq!(store.get(Table::Journal, b"b").unwrap(), None);
+        store.delete(Table::Deferrals, b"b").unwrap();
+        assert_eq!(store.get(Table::Deferrals, b"b").unwrap(), None);
     }
 
     #[test]
     fn tables_of_a_newer_version_are_no_damage() {
         let dir = tempfile::tempdir().unwrap();
-        let names = ["ledger", "journal", "from the future"];
+        let names = ["ledger", "deferrals", "from the future"];
         drop(DB::open_cf(&options(), dir.path(), names).unwrap());
         assert_eq!(open(dir.path()).1, None);
     }
