@@ -182,6 +182,15 @@ pub struct Authentication {
     pub authors: Authors,
 }
 
+impl Authentication {
+    /// Did SPF or a DKIM signature pass for this very domain? Then its DMARC record could only confirm it.
+    pub fn passes_for(&self, domain: &Domain) -> bool {
+        let spf = self.spf.identity == SpfIdentity::MailFrom && self.spf.result == MethodResult::Pass;
+        let signed = |dkim: &Dkim| dkim.result == MethodResult::Pass && dkim.domain.as_ref() == Some(domain);
+        spf && self.spf.domain.as_ref() == Some(domain) || self.dkim.iter().any(signed)
+    }
+}
+
 fn text<S: Serializer>(domain: &Domain, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(domain.as_str())
 }
