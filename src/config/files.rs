@@ -20,21 +20,26 @@ use super::{Config, TlsFiles};
 /// Checks all files and directories that the configuration names; says what is wrong and what to do.
 pub fn check_files(config: &Config) -> Vec<Problem> {
     let mut wrong = Vec::new();
-    wrong.extend(config.tls.as_ref().and_then(|tls| check_certificate(tls).err()));
+    wrong.extend(config.tls.as_ref().and_then(|tls| read_certificate(tls).err()));
     wrong.extend(check_mail_root(&config.storage.mail.root).err());
     wrong.extend(check_state(&config.storage.state).err());
     wrong.extend(config.rules.paths.iter().filter_map(|path| check_rules(path).err()));
     wrong.into_iter().map(|message| Problem { place: None, message }).collect()
 }
 
-fn check_certificate(tls: &TlsFiles) -> Result<(), String> {
+/// Reads the certificate and its key, and sees that they belong together.
+pub fn load_certificate(tls: &TlsFiles) -> Result<CertifiedKey, Problem> {
+    read_certificate(tls).map_err(|message| Problem { place: None, message })
+}
+
+fn read_certificate(tls: &TlsFiles) -> Result<CertifiedKey, String> {
     let (certificate, key) = (tls.certificate.display(), tls.key.display());
     let chain = read_chain(&tls.certificate);
     let chain = chain.map_err(|error| pem_problem("tls.certificate", &tls.certificate, "certificate", error))?;
     let private_key = PrivateKeyDer::from_pem_file(&tls.key);
     let private_key = private_key.map_err(|error| pem_problem("tls.key", &tls.key, "private key", error))?;
     let pair = CertifiedKey::from_der(chain, private_key, &aws_lc_rs::default_provider());
-    pair.map(drop).map_err(|error| match error {
+    pair.map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
             format!("tls.key: {key} is not the key of {certificate}. Name the two that were made together.")
         }

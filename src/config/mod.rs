@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use aliases::{ALIAS_DEPTH_MAX, ALIAS_MAILBOXES_MAX, AliasError, Directory, Target};
-pub use files::check_files;
+pub use files::{check_files, load_certificate};
 pub use keys::{KEYS, Key, Preset, reference};
 pub use load::CONFIG_OCTETS_MAX;
 pub use network::Network;
