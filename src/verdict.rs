@@ -97,7 +97,9 @@ impl Cause {
             Score { score, threshold } => {
                 (550, Enhanced(5, 7, 1), format!("Refused as spam: score {score:.1}, limit {threshold:.1}"))
             }
-            InFlight => (451, Enhanced(4, 3, 0), "This message is being delivered in another session, try again".into()),
+            InFlight => {
+                (451, Enhanced(4, 3, 0), "This message is being delivered in another session, try again".into())
+            }
             StorageFull => (452, Enhanced(4, 3, 1), "Not enough storage, try again later".into()),
             StorageFailed => (451, Enhanced(4, 3, 0), "The message could not be stored, try again later".into()),
             Internal => (451, Enhanced(4, 3, 0), "Internal error, try again later".into()),

@@ -47,7 +47,9 @@ fn dkim(found: &Authentication) -> Dkim {
     match (found.dkim.is_empty(), passed.peek().is_some()) {
         (true, _) => Dkim::Unsigned,
         (false, false) => Dkim::Invalid,
-        (false, true) if passed.any(|dkim| dkim.domain.is_some() && dkim.domain.as_ref() == author) => Dkim::ValidAuthor,
+        (false, true) if passed.any(|dkim| dkim.domain.is_some() && dkim.domain.as_ref() == author) => {
+            Dkim::ValidAuthor
+        }
         (false, true) => Dkim::Valid,
     }
 }

@@ -87,9 +87,8 @@ impl Arrival {
     fn keys(&self) -> Vec<ledger::Key> {
         let digest = ledger::Digest::of(&self.message);
         let reverse_path = &self.transaction.reverse_path;
-        let key = |target: &Target| {
-            ledger::Key::new(reverse_path, &target.forward_path, &target.recipient.mailbox, &digest)
-        };
+        let key =
+            |target: &Target| ledger::Key::new(reverse_path, &target.forward_path, &target.recipient.mailbox, &digest);
         self.targets.iter().map(key).collect()
     }
 
@@ -197,10 +196,13 @@ impl Arrival {
             let target = &self.targets[claimed.target];
             delivery::Copy {
                 claim: claimed.claim,
-                maildir: delivery::Maildir::new(&target.recipient.maildir.root, &target.recipient.maildir.path).unwrap(),
+                maildir: delivery::Maildir::new(&target.recipient.maildir.root, &target.recipient.maildir.path)
+                    .unwrap(),
                 folder: match folder {
                     Folder::Inbox => delivery::Folder::Inbox,
-                    Folder::Junk => delivery::Folder::Named(delivery::FolderName::parse(&target.recipient.policy.junk_folder).unwrap()),
+                    Folder::Junk => delivery::Folder::Named(
+                        delivery::FolderName::parse(&target.recipient.policy.junk_folder).unwrap(),
+                    ),
                 },
                 trace: self.trace(target, &common, examination),
             }

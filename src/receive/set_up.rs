@@ -51,7 +51,8 @@ impl Receiver {
         let (store, _moved_aside) = Store::open(&store_directory(&config))?;
         let mailboxes = Mailboxes::new(&config);
         let ledger = Ledger::new(store.clone());
-        let maildirs: Vec<_> = mailboxes.all_maildirs().iter().map(|m| delivery::Maildir::new(&m.root, &m.path).unwrap()).collect();
+        let maildirs: Vec<_> =
+            mailboxes.all_maildirs().iter().map(|m| delivery::Maildir::new(&m.root, &m.path).unwrap()).collect();
         delivery::recover(&ledger, &maildirs);
         ledger.sweep();
         Ok(Receiver {

@@ -139,12 +139,7 @@ fn tls_acceptor(files: &config::TlsFiles) -> Result<TlsAcceptor, StartError> {
 }
 
 /// Accepts until the service stops.
-async fn accept(
-    listener: TcpListener,
-    shared: Shared,
-    limiter: Arc<Limiter>,
-    sessions: tokio::sync::mpsc::Sender<()>,
-) {
+async fn accept(listener: TcpListener, shared: Shared, limiter: Arc<Limiter>, sessions: tokio::sync::mpsc::Sender<()>) {
     let mut stop = shared.shutdown.clone();
     loop {
         let accepted = tokio::select! {

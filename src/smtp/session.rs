@@ -112,9 +112,9 @@ impl Session {
         })
     }
 
-    /// Counts a refused command; past the limit the session ends.
+    /// Refuses. Malformed, unknown and misplaced commands are counted; past the limit the session ends.
     fn refuse(&mut self, reply: Reply) -> Step<'static> {
-        self.bad_commands = self.bad_commands.saturating_add(1);
+        self.bad_commands = self.bad_commands.saturating_add(u32::from(!honest_clients_get(&reply)));
         match self.bad_commands > self.settings.bad_commands_max {
             true => Step::Close(reply::too_many_errors(&self.settings.hostname)),
             false => Step::Reply(reply),
@@ -212,6 +212,13 @@ impl Session {
             state => state,
         };
     }
+}
+
+/// Refusals of commands that are well-formed and in their place: more recipients than we take (RFC 5321 section
+/// 4.5.3.1.10: the client sends the rest later, and cut off it never could), more octets than we take (RFC 1870 section
+/// 6.1), DATA in one group with recipients that were all refused (RFC 2920 section 3.1).
+fn honest_clients_get(reply: &Reply) -> bool {
+    matches!(reply.code(), 452 | 552 | 554)
 }
 
 fn parameter_keyword(parameter: &Parameter) -> &str {

@@ -4,3 +4,4 @@ mod support;
 
 mod dialogues;
 mod rules;
+mod session_model;

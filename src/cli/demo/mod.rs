@@ -99,7 +99,9 @@ fn show_all(address: SocketAddr, maildirs: &[PathBuf], samples: &[Sample]) -> an
                 println!("   landed     {}", landed.path.display());
                 landed.why.iter().for_each(|why| println!("   why        {why}"));
             }
-            None => println!("   landed     nowhere: it was refused while the sender was on the line, who knows it now"),
+            None => {
+                println!("   landed     nowhere: it was refused while the sender was on the line, who knows it now")
+            }
         }
         if !as_expected {
             println!("   NOT AS IT SHOULD BE: expected {}", sample.expected);

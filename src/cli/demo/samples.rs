@@ -56,13 +56,18 @@ impl fmt::Display for Expected {
 
 /// All samples, in the order of the story.
 pub fn all(signer: &Signer) -> anyhow::Result<Vec<Sample>> {
-    let signed = message("Ann <ann@signed.example>", "alice@example.test", "Minutes of Monday", &[
-        "Hello Alice,",
-        "",
-        "the minutes of Monday's meeting are on the usual page. Tell me if something is missing.",
-        "",
-        "Ann",
-    ]);
+    let signed = message(
+        "Ann <ann@signed.example>",
+        "alice@example.test",
+        "Minutes of Monday",
+        &[
+            "Hello Alice,",
+            "",
+            "the minutes of Monday's meeting are on the usual page. Tell me if something is missing.",
+            "",
+            "Ann",
+        ],
+    );
     Ok(vec![
         Sample {
             title: "Signed and aligned: the sender is who the message says (SPF, DKIM and DMARC pass)",
@@ -77,9 +82,12 @@ pub fn all(signer: &Signer) -> anyhow::Result<Vec<Sample>> {
             helo: "mail.offers.example",
             reverse_path: "bounce@offers.example",
             forward_path: "alice@example.test",
-            message: message("Your bank <service@bank.example>", "alice@example.test", "Please confirm", &[
-                "Your account has been limited. Confirm it at once.",
-            ]),
+            message: message(
+                "Your bank <service@bank.example>",
+                "alice@example.test",
+                "Please confirm",
+                &["Your account has been limited. Confirm it at once."],
+            ),
             expected: Expected::Refused("550 5.7.1"),
         },
         Sample {
@@ -87,11 +95,12 @@ pub fn all(signer: &Signer) -> anyhow::Result<Vec<Sample>> {
             helo: "relay.softfail.example",
             reverse_path: "news@softfail.example",
             forward_path: "bob@example.test",
-            message: message("News <news@softfail.example>", "bob@example.test", "This month", &[
-                "Dear reader,",
-                "",
-                "this month's issue has the second part of the series on bees.",
-            ]),
+            message: message(
+                "News <news@softfail.example>",
+                "bob@example.test",
+                "This month",
+                &["Dear reader,", "", "this month's issue has the second part of the series on bees."],
+            ),
             expected: Expected::Inbox,
         },
         Sample {
@@ -99,13 +108,18 @@ pub fn all(signer: &Signer) -> anyhow::Result<Vec<Sample>> {
             helo: "mail.offers.example",
             reverse_path: "deals@offers.example",
             forward_path: "bob@example.test",
-            message: message("Barrister Deals <deals@offers.example>", "bob@example.test", "Confidential", &[
-                "Dear friend,",
-                "",
-                "the sum of $ 4.5 million waits for the next of kin of my late client. I need a foreign partner to receive it;",
-                "30% of the money is for you. This is strictly confidential. For the fees send bitcoin to",
-                "1BoatSLRHtKNngkdXEeobR76b53LETtpyT and reply with your full name and telephone number.",
-            ]),
+            message: message(
+                "Barrister Deals <deals@offers.example>",
+                "bob@example.test",
+                "Confidential",
+                &[
+                    "Dear friend,",
+                    "",
+                    "the sum of $ 4.5 million waits for the next of kin of my late client. I need a foreign partner to receive it;",
+                    "30% of the money is for you. This is strictly confidential. For the fees send bitcoin to",
+                    "1BoatSLRHtKNngkdXEeobR76b53LETtpyT and reply with your full name and telephone number.",
+                ],
+            ),
             expected: Expected::Junk,
         },
         Sample {

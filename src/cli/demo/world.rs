@@ -59,7 +59,10 @@ impl World {
 
     /// The mailboxes' Maildirs.
     pub fn maildirs(&self) -> Vec<PathBuf> {
-        ["alice", "bob"].iter().map(|mailbox| self.dir.join("mail/example.test").join(mailbox).join("Maildir")).collect()
+        ["alice", "bob"]
+            .iter()
+            .map(|mailbox| self.dir.join("mail/example.test").join(mailbox).join("Maildir"))
+            .collect()
     }
 
     /// How to go on.
