@@ -1,6 +1,6 @@
 //! The parser: statements in, [`Definitions`] and [`Diagnostic`]s out.
 //!
-//! *Does:* follows `if`, `ifplugin`, `else`, `endif`; reads each statement by the one table [`DIRECTIVES`].
+//! *Does:* follows `if`, `ifplugin`, `else`, `endif`; reads each statement by the one table `DIRECTIVES`.
 //! *Guarantees:* a statement that is not understood has no effect but a diagnostic; a rule that cannot run is known by name
 //! and never hits. Conditions nest to [`CONDITIONS_MAX`].
 //! *Conditions* are answered conservatively: a plugin or feature that we do not have is false, so that the file's own
