@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
-use crate::support::dialogue::{self, Dialogue, Step, check_replies};
+use crate::support::conversation::{self, Pace};
+use crate::support::dialogue::{self, Dialogue, Settings, Step, check_replies};
 use crate::support::memory::{self, Event, Outcome};
+use crate::support::server::{Options, Server};
+use crate::support::smtp_client::Client;
 
 /// The client's octets between TLS handshakes, as `events` for `memory::run`, cut at these offsets.
 fn events<'a>(streams: &'a [Vec<u8>], cuts: &[usize]) -> Vec<Event<'a>> {
@@ -112,4 +115,66 @@ fn no_two_dialogues_send_the_same_message() {
             assert!(message.octets.is_empty() || seen.insert(message.octets.clone()), "{}", dialogue.name);
         }
     }
+}
+
+#[test]
+fn over_tcp() {
+    let dialogues: Vec<_> = dialogue::all().into_iter().filter(|dialogue| !dialogue.in_memory_only).collect();
+    over_network(&dialogues, false);
+}
+
+/// The same under TLS: STARTTLS first, then the dialogue. Those that negotiate themselves ran in `over_tcp`.
+#[test]
+fn over_tls() {
+    let fits = |dialogue: &Dialogue| {
+        !dialogue.in_memory_only && !dialogue.clear_text_only && !dialogue.steps.contains(&Step::Tls)
+    };
+    let dialogues: Vec<_> = dialogue::all()
+        .into_iter()
+        .filter(|dialogue| fits(dialogue) && !dialogue.settings.starttls)
+        .map(|dialogue| Dialogue { settings: Settings { starttls: true, ..dialogue.settings }, ..dialogue })
+        .collect();
+    over_network(&dialogues, true);
+}
+
+/// One server for each pace and each kind of settings: to the ledger, a message of another pace would be a retry.
+fn over_network(dialogues: &[Dialogue], tls: bool) {
+    let mut kinds: Vec<Settings> = Vec::new();
+    for dialogue in dialogues {
+        if !kinds.contains(&dialogue.settings) {
+            kinds.push(dialogue.settings);
+        }
+    }
+    let mut failures = Vec::new();
+    for settings in kinds {
+        for pace in [Pace::Written, Pace::Pipelined, Pace::Octets] {
+            let mut server = Server::start(Options { settings, ..Options::default() });
+            for dialogue in dialogues.iter().filter(|dialogue| dialogue.settings == settings) {
+                let held = conversation::hold(&server, dialogue, pace, tls);
+                let result = held.and_then(|()| conversation::check_mailboxes(&server, dialogue));
+                failures.extend(result.err().map(|why| format!("{}, {pace:?}:\n{why}", dialogue.name)));
+            }
+            assert!(server.stop().success(), "{}", server.log());
+            let late = conversation::take_all(&server);
+            assert!(late.is_empty(), "delivered after its dialogue: {late:#?}");
+        }
+    }
+    assert!(failures.is_empty(), "{} dialogues failed\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
+/// CVE-2011-0411: commands in clear text behind STARTTLS, in one write with it. The connection ends; whether the 220 is
+/// still seen is a matter of timing.
+#[test]
+fn octets_behind_starttls_end_the_connection() {
+    let settings = Settings { starttls: true, ..Settings::default() };
+    let server = Server::start(Options { settings, ..Options::default() });
+    let mut client = server.client();
+    client.expect("EHLO client.example", "250");
+    client.send(b"STARTTLS\r\nRSET\r\nMAIL FROM:<mallory@client.example>\r\n").expect("the server reads");
+    let reply = client.reply();
+    assert!(reply.as_ref().is_none_or(|reply| reply.starts_with("220 2.0.0 ")), "{reply:?}");
+    assert!(client.at_end(), "more than one reply");
+
+    // The service itself goes on.
+    Client::greeted(server.address()).expect("QUIT", "221");
 }

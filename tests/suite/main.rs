@@ -3,3 +3,4 @@
 mod support;
 
 mod dialogues;
+mod session_model;

@@ -87,8 +87,9 @@ impl<'a, I: Iterator<Item = Event<'a>>> Client<'a, I> {
         self.outcome.fed_at_reply.push(self.fed);
     }
 
-    /// More octets; `false` at the end of the stream.
+    /// More octets; `false` at the end of the stream. As a connection does before it waits, gives the buffer back.
     fn receive(&mut self) -> bool {
+        self.input.release_memory();
         match self.events.next() {
             Some(Event::Octets(octets)) => {
                 self.input.extend(octets);

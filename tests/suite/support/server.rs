@@ -1,0 +1,216 @@
+//! The real server: the binary, with a configuration of its own in a directory of its own, on a free port.
+//!
+//! *The configuration:* our name is mx.example.test; the domain example.test has the mailboxes alice and bob (postmaster's
+//! mail goes to alice); no rules; DNS in which no name exists; a certificate if STARTTLS is asked for.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::{fs, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::dialogue::Settings;
+use super::dns::NoNames;
+use super::maildir::Maildir;
+use super::smtp_client::Client;
+
+/// What is special about a server.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `[limits]`, and whether there is a certificate.
+    pub settings: Settings,
+    /// A name server to ask, instead of the one that knows no name.
+    pub dns: Option<SocketAddr>,
+    /// Rules, as the text of one `.cf` file.
+    pub rules: String,
+    /// More of the configuration, as TOML, before all tables: dotted keys (`policy.junk_score = 4.0`) or inline tables.
+    pub configuration: String,
+    /// More environment variables.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A running server. It is killed when dropped.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+    options: Options,
+    directory: TempDir,
+    dns: Option<NoNames>,
+}
+
+impl Server {
+    /// Writes a configuration, starts the server, and waits until it listens.
+    pub fn start(options: Options) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let dns = options.dns.is_none().then(NoNames::start);
+        let resolver = options.dns.or(dns.as_ref().map(NoNames::address)).expect("a name server");
+        configure(directory.path(), &options, resolver);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (child, address) = spawn(directory.path(), &options, &log);
+        Server { child, address, log, options, directory, dns }
+    }
+
+    /// Where it listens for SMTP.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A client that has read the banner.
+    pub fn client(&self) -> Client {
+        Client::greeted(self.address)
+    }
+
+    /// A mailbox's Maildir.
+    pub fn maildir(&self, local_part: &str) -> Maildir {
+        Maildir::new(self.directory.path().join("mail/example.test").join(local_part).join("Maildir"))
+    }
+
+    /// The directory that holds mxkeep.toml, mail/, state/ and rules/.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The configuration file.
+    pub fn configuration(&self) -> PathBuf {
+        self.directory.path().join("mxkeep.toml")
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no reader panics").join("\n")
+    }
+
+    /// Asks it to end (SIGTERM), and waits until it has.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM)
+    }
+
+    /// Kills it (SIGKILL): nothing of it runs on.
+    pub fn kill(&mut self) -> ExitStatus {
+        self.signal(Signal::KILL)
+    }
+
+    /// Starts it again on the same files, after `stop` or `kill`. The port is another one.
+    pub fn restart(&mut self) {
+        let (child, address) = spawn(self.directory.path(), &self.options, &self.log);
+        (self.child, self.address) = (child, address);
+    }
+
+    /// One of its processes, by number, and that only while it has not been waited for.
+    fn signal(&mut self, signal: Signal) -> ExitStatus {
+        if let Ok(None) = self.child.try_wait()
+            && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+        {
+            kill_process(pid, signal).expect("a child can be signalled");
+        }
+        self.child.wait().expect("a child can be waited for")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        drop(self.dns.take());
+        if thread::panicking() {
+            eprintln!("The server's log:\n{}", self.log());
+        }
+    }
+}
+
+fn configure(directory: &Path, options: &Options, resolver: SocketAddr) {
+    for folder in ["mail", "state", "rules"] {
+        fs::create_dir(directory.join(folder)).expect("a folder");
+    }
+    fs::write(directory.join("rules/test.cf"), &options.rules).expect("a rule file");
+    fs::write(directory.join("mxkeep.toml"), configuration(directory, options, resolver)).expect("a configuration");
+}
+
+fn configuration(directory: &Path, options: &Options, resolver: SocketAddr) -> String {
+    let (at, settings) = (directory.display(), options.settings);
+    let mut text = format!(
+        r#"{}
+hostname = "mx.example.test"
+listen.smtp = ["127.0.0.1:0"]
+storage.mail = "{at}/mail/{{domain}}/{{local_part}}/Maildir"
+storage.state = "{at}/state"
+dns.servers = ["{resolver}"]
+rules.paths = ["{at}/rules"]
+limits.message_octets_max = {}
+limits.recipients_max = {}
+limits.bad_commands_max = {}
+domains."example.test".mailboxes = ["alice", "bob"]
+"#,
+        options.configuration, settings.message_octets_max, settings.recipients_max, settings.bad_commands_max
+    );
+    if settings.starttls {
+        let made = rcgen::generate_simple_self_signed(["mx.example.test".to_owned()]).expect("a certificate");
+        fs::write(directory.join("certificate.pem"), made.cert.pem()).expect("a certificate file");
+        fs::write(directory.join("key.pem"), made.signing_key.serialize_pem()).expect("a key file");
+        let _ = writeln!(text, "tls.certificate = \"{at}/certificate.pem\"\ntls.key = \"{at}/key.pem\"");
+    }
+    text
+}
+
+/// Starts the binary, and waits for the line that says where it listens.
+fn spawn(directory: &Path, options: &Options, log: &Arc<Mutex<Vec<String>>>) -> (Child, SocketAddr) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mxkeep"))
+        .args(["serve", "--config"])
+        .arg(directory.join("mxkeep.toml"))
+        .envs(options.environment.iter().cloned())
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+    let (sender, addresses) = mpsc::channel();
+    let lines = log.clone();
+    thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            if let Some(address) = listening(&line) {
+                let _ = sender.send(address);
+            }
+            lines.lock().expect("no writer panics").push(line);
+        }
+    });
+    match addresses.recv() {
+        Ok(address) => (child, address),
+        Err(_) => {
+            let status = child.wait().expect("a child can be waited for");
+            let log = log.lock().map(|lines| lines.join("\n")).unwrap_or_default();
+            panic!("the server did not start ({status}):\n{log}")
+        }
+    }
+}
+
+/// The address in `... listening on 127.0.0.1:2525 ...`.
+fn listening(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("listening on ")?;
+    let end = rest.find(|c: char| !c.is_ascii_hexdigit() && !"[]:.".contains(c)).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_found_in_a_log_line() {
+        let address = |line| listening(line).map(|address| address.to_string());
+        assert_eq!(address("INFO listening on 127.0.0.1:2525\u{1b}[0m").as_deref(), Some("127.0.0.1:2525"));
+        assert_eq!(address("listening on [::1]:25 (smtp)").as_deref(), Some("[::1]:25"));
+        assert_eq!(address("listening to nobody"), None);
+    }
+}

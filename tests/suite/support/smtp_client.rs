@@ -1,0 +1,202 @@
+//! An SMTP client for tests: blocking, over TCP and over TLS, and as rude as a test wants it.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+
+/// A server that says nothing for so long fails the test, in seconds.
+const SILENCE_SECONDS_MAX: u64 = 30;
+
+/// A connection to a server.
+pub struct Client {
+    stream: Stream,
+    buffer: Vec<u8>,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// While the handshake takes the plain one.
+    Changing,
+}
+
+impl Client {
+    /// Connects, and does not read the banner.
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server accepts");
+        stream.set_nodelay(true).expect("nodelay");
+        stream.set_read_timeout(Some(Duration::from_secs(SILENCE_SECONDS_MAX))).expect("a time-out");
+        Client { stream: Stream::Plain(stream), buffer: Vec::new() }
+    }
+
+    /// Connects and reads the banner.
+    pub fn greeted(address: SocketAddr) -> Self {
+        let mut client = Client::connect(address);
+        let banner = client.reply().expect("a banner");
+        assert!(banner.starts_with("220 "), "{banner}");
+        client
+    }
+
+    /// Sends octets.
+    pub fn send(&mut self, octets: &[u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(octets),
+            Stream::Tls(stream) => stream.write_all(octets).and_then(|()| stream.flush()),
+            Stream::Changing => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Sends a line, adding CRLF, and reads the reply to it.
+    pub fn command(&mut self, line: &str) -> String {
+        self.send(format!("{line}\r\n").as_bytes()).expect("the server reads");
+        self.reply().unwrap_or_else(|| panic!("no reply to {line}"))
+    }
+
+    /// Sends a line and insists on a reply that begins like this.
+    pub fn expect(&mut self, line: &str, reply: &str) -> String {
+        let got = self.command(line);
+        assert!(got.starts_with(reply), "{line}: expected {reply}, got {got}");
+        got
+    }
+
+    /// Sends a message (dots are stuffed) from one mailbox to others, and gives the final reply.
+    pub fn message(&mut self, reverse_path: &str, forward_paths: &[&str], octets: &[u8]) -> String {
+        self.expect(&format!("MAIL FROM:<{reverse_path}>"), "250");
+        for forward_path in forward_paths {
+            self.expect(&format!("RCPT TO:<{forward_path}>"), "250");
+        }
+        self.expect("DATA", "354");
+        self.send(&stuffed(octets)).expect("the server reads");
+        self.reply().expect("a final reply")
+    }
+
+    /// The next reply, all of its lines, without the last CRLF. `None` at the end of the stream.
+    pub fn reply(&mut self) -> Option<String> {
+        let mut reply = self.line()?;
+        let mut last = reply.clone();
+        while last.as_bytes().get(3) == Some(&b'-') {
+            last = self.line()?;
+            reply = format!("{reply}\r\n{last}");
+        }
+        Some(reply)
+    }
+
+    /// The next line, without CRLF. `None` at the end of the stream.
+    pub fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\r\n") {
+                let line = self.buffer.drain(..end + 2).collect::<Vec<_>>();
+                return Some(String::from_utf8_lossy(&line[..end]).into_owned());
+            }
+            let mut chunk = [0; 4096];
+            match self.read(&mut chunk) {
+                Ok(0) => return None,
+                Ok(octets) => self.buffer.extend_from_slice(&chunk[..octets]),
+                Err(error) if is_end(&error) => return None,
+                Err(error) => panic!("no reply: {error}"),
+            }
+        }
+    }
+
+    /// Has the server closed the connection, with nothing more to say?
+    pub fn at_end(&mut self) -> bool {
+        self.line().is_none() && self.buffer.is_empty()
+    }
+
+    /// Negotiates TLS. The server has said 220.
+    pub fn start_tls(&mut self) -> io::Result<()> {
+        assert!(self.buffer.is_empty(), "octets before the handshake: {:?}", self.buffer);
+        let Stream::Plain(mut stream) = std::mem::replace(&mut self.stream, Stream::Changing) else {
+            return Err(io::Error::other("TLS is active"));
+        };
+        let name = ServerName::try_from("mx.example.test").expect("a name");
+        let mut connection = ClientConnection::new(config(), name).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        self.stream = Stream::Tls(Box::new(StreamOwned::new(connection, stream)));
+        Ok(())
+    }
+
+    fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.read(chunk),
+            Stream::Tls(stream) => stream.read(chunk),
+            Stream::Changing => Ok(0),
+        }
+    }
+}
+
+/// A reset, or TLS cut off without a closing alert, is an end too.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
+}
+
+/// Mail data as it goes over the wire: dots stuffed, the final dot behind it (RFC 5321 section 4.5.2).
+pub fn stuffed(octets: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(octets.len() + 5);
+    for line in octets.split_inclusive(|&b| b == b'\n') {
+        if line.starts_with(b".") {
+            wire.push(b'.');
+        }
+        wire.extend_from_slice(line);
+    }
+    if !wire.is_empty() && !wire.ends_with(b"\r\n") {
+        wire.extend_from_slice(b"\r\n");
+    }
+    wire.extend_from_slice(b".\r\n");
+    wire
+}
+
+fn config() -> Arc<ClientConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+    let verifier = Arc::new(AnyCertificate(provider));
+    let builder = builder.expect("protocol versions").dangerous().with_custom_certificate_verifier(verifier);
+    Arc::new(builder.with_no_client_auth())
+}
+
+/// Takes any certificate: the server's was made by the test itself.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
