@@ -4,3 +4,4 @@ mod support;
 
 mod dialogues;
 mod session_model;
+mod tidy;
