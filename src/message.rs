@@ -31,10 +31,11 @@ impl Field<'_> {
 }
 
 impl Message {
-    /// Takes mail data. The header section ends at the first empty line, or before the first line that is no field and
-    /// no continuation (RFC 5322 section 2.1; what follows is body, as Postfix and Dovecot read it).
+    /// Takes mail data. The header section ends at the first empty line (RFC 5322 section 2.1). A line before it that is
+    /// no field is passed over, and ends nothing: that is how Dovecot reads stored mail, and a From field that its users
+    /// are shown must be one that was judged.
     pub fn new(octets: Vec<u8>) -> Self {
-        let body = Lines(&octets).header_end();
+        let body = header_end(&octets);
         Message { octets, body }
     }
 
@@ -73,9 +74,15 @@ impl Message {
         rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")).unwrap_or(rest)
     }
 
+    /// The header section, entry by entry, top first: a field with its folding, or a line that is none with what would
+    /// be its folding. The entries' octets put together are the header section.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], Option<Field<'_>>)> {
+        Entries(self.header())
+    }
+
     /// The header fields in order, top first.
     pub fn fields(&self) -> impl Iterator<Item = Field<'_>> {
-        Fields(self.header())
+        self.entries().filter_map(|(_, field)| field)
     }
 
     /// The first field of this name.
@@ -84,52 +91,48 @@ impl Message {
     }
 }
 
-struct Lines<'a>(&'a [u8]);
-
-impl Lines<'_> {
-    /// The offset at which the header section ends.
-    fn header_end(&self) -> usize {
-        let mut at = 0;
-        while at < self.0.len() {
-            let line = next_line(&self.0[at..]);
-            let continuation = at > 0 && matches!(line[0], b' ' | b'\t');
-            if !continuation && field_name(line).is_none() {
-                break;
-            }
-            at += line.len();
+/// The offset of the first empty line, or of the end.
+fn header_end(octets: &[u8]) -> usize {
+    let mut at = 0;
+    while let line @ [_, ..] = next_line(&octets[at..]) {
+        if matches!(line, b"\r\n" | b"\n") {
+            break;
         }
-        at
+        at += line.len();
     }
+    at
 }
 
-/// The first line with its line end; never empty for octets that are not.
+/// The first line with its line end; empty only at the end of the octets.
 fn next_line(octets: &[u8]) -> &[u8] {
     &octets[..memchr(b'\n', octets).map_or(octets.len(), |end| end + 1)]
 }
 
-/// The name of the field that this line begins, and the length of what stands before its body.
+struct Entries<'a>(&'a [u8]);
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a [u8], Option<Field<'a>>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut end = next_line(self.0).len();
+        let (raw, name) = (self.0, field_name(&self.0[..end]));
+        while let Some(b' ' | b'\t') = self.0.get(end) {
+            end += next_line(&self.0[end..]).len();
+        }
+        self.0 = &raw[end..];
+        let raw = &raw[..end];
+        let field = name.map(|(name, body)| Field { name, body: &raw[body..], raw });
+        (end > 0).then_some((raw, field))
+    }
+}
+
+/// The name of the field that this line begins, and the offset of its body. White space before the colon is obsolete and
+/// still read (RFC 5322 section 4.5).
 fn field_name(line: &[u8]) -> Option<(&[u8], usize)> {
     let colon = memchr(b':', line)?;
     let name = line[..colon].trim_ascii_end();
     let legal = !name.is_empty() && name.iter().all(|b| (33..127).contains(b));
     legal.then_some((name, colon + 1))
-}
-
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Field<'a>;
-
-    fn next(&mut self) -> Option<Field<'a>> {
-        let mut end = next_line(self.0).len();
-        let (name, body) = field_name(&self.0[..end])?;
-        while let Some(b' ' | b'\t') = self.0.get(end) {
-            end += next_line(&self.0[end..]).len();
-        }
-        let (raw, rest) = self.0.split_at(end);
-        self.0 = rest;
-        Some(Field { name, body: &raw[body..], raw })
-    }
 }
 
 #[cfg(test)]
@@ -149,14 +152,25 @@ mod tests {
         for (octets, header, body) in [
             (&b""[..], &b""[..], &b""[..]),
             (b"\r\nbody\r\n", b"", b"body\r\n"),
-            (b"no field\r\n", b"", b"no field\r\n"),
+            (b"no field\r\n", b"no field\r\n", b""),
             (b"A: 1\r\n", b"A: 1\r\n", b""),
-            (b"A: 1\r\nno field\r\nB: 2\r\n", b"A: 1\r\n", b"no field\r\nB: 2\r\n"),
-            (b" A: 1\r\n", b"", b" A: 1\r\n"),
+            (b"A: 1", b"A: 1", b""),
+            (b"A: 1\r\nno field\r\nB: 2\r\n\r\n", b"A: 1\r\nno field\r\nB: 2\r\n", b""),
         ] {
             let message = Message::new(octets.to_vec());
             assert_eq!((message.header(), message.body()), (header, body));
         }
+    }
+
+    #[test]
+    fn a_line_that_is_no_field_hides_none_behind_it() {
+        let octets = b" x\r\nFrom y Thu Jan 1\r\n folded\r\nFrom: a@b\r\n\r\nTo: c\r\n";
+        let message = Message::new(octets.to_vec());
+        let names: Vec<_> = message.fields().map(|field| field.name).collect();
+        assert_eq!(names, [b"From"]);
+        let entries: Vec<_> = message.entries().map(|(raw, _)| raw).collect();
+        assert_eq!(entries, [&b" x\r\n"[..], b"From y Thu Jan 1\r\n folded\r\n", b"From: a@b\r\n"]);
+        assert_eq!(entries.concat(), message.header());
     }
 
     #[test]

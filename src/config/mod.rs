@@ -1,14 +1,38 @@
 //! The configuration: one TOML file, loaded and validated once.
 //!
-//! *Guarantees:* a [`Config`] in hand is complete and consistent. Every key has a meaning and a unit here, and a default
-//! where one is safe. An unknown key is an error: a typing mistake must not silently mean the default.
-//! *Fails with:* the file, line, column, what is wrong and what to do.
+//! *Does:* reads the file against the one table of keys ([`KEYS`]), reports all that is wrong with it at once, and
+//! writes the commented file with every default ([`reference()`]).
+//! *Guarantees:* a [`Config`] in hand is complete and consistent: every alias ends in mailboxes of ours, no two
+//! mailboxes share a Maildir, no local-part can leave the mail root, and every domain has a postmaster and an abuse
+//! address (RFC 5321 section 4.5.1, RFC 2142). An unknown key is an error: a typing mistake must not silently mean the
+//! default.
+//! *Never does:* touch the files that it names; [`check_files`] does, and says what is wrong with them.
+//! *Fails with:* the file, line, column, what is wrong and what to do ([`ConfigError`]).
+
+mod aliases;
+mod domains;
+mod files;
+mod keys;
+mod load;
+mod network;
+mod section;
+mod template;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::address::Domain;
+pub use aliases::{ALIAS_DEPTH_MAX, ALIAS_MAILBOXES_MAX, AliasError, Directory, Target};
+pub use files::{check_files, load_certificate};
+pub use keys::{KEYS, Key, Preset, reference};
+pub use load::CONFIG_OCTETS_MAX;
+pub use network::Network;
+pub use section::{ConfigError, PROBLEMS_MAX, Place, Problem, Warning};
+pub use template::MailTemplate;
+
+use crate::address::{Domain, Mailbox};
 
 /// All that the operator decides.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +59,7 @@ pub struct Config {
     pub log: Log,
 }
 
-/// Where clients connect.
+/// Where clients connect, and which of them speak for others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     /// `listen.smtp`: addresses and ports. Default `["[::]:25"]`, which falls back to IPv4 where IPv6 is off.
@@ -44,15 +68,6 @@ pub struct Listen {
     pub proxy_protocol_from: Vec<Network>,
     /// `listen.xclient_from`: peers that may send XCLIENT.
     pub xclient_from: Vec<Network>,
-}
-
-/// An address prefix, `192.0.2.0/24`; a plain address is a prefix of its full length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    /// The address.
-    pub address: IpAddr,
-    /// How many of its bits count.
-    pub prefix_bits: u8,
 }
 
 /// The server's certificate.
@@ -75,15 +90,6 @@ pub struct Storage {
     pub line_endings: LineEndings,
 }
 
-/// A path with `{domain}` and `{local_part}` in it. The part before the first placeholder is the mail root.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MailTemplate {
-    /// The mail root: an absolute path without placeholders.
-    pub root: PathBuf,
-    /// What follows below the root, with placeholders, one string a path component.
-    pub components: Vec<String>,
-}
-
 /// How lines end on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LineEndings {
@@ -101,14 +107,14 @@ pub struct Dns {
     pub servers: Vec<SocketAddr>,
 }
 
-/// One domain of ours.
+/// One domain of ours. Local-parts are lower-case here: ours are compared without regard to case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainConfig {
-    /// `mailboxes`: local-parts that have a Maildir.
-    pub mailboxes: Vec<String>,
-    /// `aliases`: other local-parts, and the local-parts of this domain (or addresses at domains of ours) that get
-    /// their mail.
-    pub aliases: BTreeMap<String, Vec<String>>,
+    /// `mailboxes`: the addresses that have a Maildir, in the file's order.
+    pub mailboxes: Vec<Mailbox>,
+    /// `aliases`: other local-parts, and the mailboxes or aliases of ours that get their mail. Where the file names no
+    /// `postmaster` or `abuse`, they are here all the same, and go to the domain's first mailbox.
+    pub aliases: BTreeMap<String, Vec<Mailbox>>,
     /// `policy`: what this domain decides for itself, already merged over the server's.
     pub policy: Policy,
 }

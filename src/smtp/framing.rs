@@ -18,6 +18,8 @@ pub const COMMAND_LINE_OCTETS_MAX: usize = 2048;
 pub struct Input {
     octets: Vec<u8>,
     start: usize,
+    /// Octets that arrived since the beginning.
+    received: u64,
     /// Octets behind `start` that are known to hold no CRLF.
     scanned: usize,
     /// Within a line that was too long: its rest is dropped as it comes.
@@ -41,6 +43,17 @@ impl Input {
             self.start = 0;
         }
         self.octets.extend_from_slice(octets);
+        self.received += octets.len() as u64;
+    }
+
+    /// How many octets have arrived since the beginning.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// How many of them have been taken: the place at which the next line begins.
+    pub fn position(&self) -> u64 {
+        self.received - self.pending().len() as u64
     }
 
     /// Octets that wait.
@@ -58,6 +71,7 @@ impl Input {
         if self.pending().is_empty() {
             self.octets = Vec::new();
             self.start = 0;
+            self.scanned = 0;
         }
     }
 

@@ -3,5 +3,6 @@
 mod support;
 
 mod dialogues;
+mod rules;
 mod session_model;
 mod tidy;

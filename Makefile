@@ -1,0 +1,37 @@
+# A fresh Debian 12 with the Rust toolchain, make and git needs no more than `make run` or `make test`.
+#
+# Everything is built in the release profile: RocksDB's C++ takes minutes, and so it is compiled once.
+
+CARGO ?= cargo
+# rustup's place, for shells that were opened before it was installed.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help run test build fmt lint check setup
+
+help:           ## Say what can be made.
+	@sed -n 's/^\([a-z]*\): .*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: setup      ## Build mxkeep and show what it does, on this machine alone.
+	$(CARGO) run --release --locked -- demo
+
+test: setup-test ## Run all tests.
+	$(CARGO) test --release --locked
+
+build: setup    ## Build target/release/mxkeep.
+	$(CARGO) build --release --locked
+
+fmt:            ## Format the code.
+	$(CARGO) fmt
+
+lint: setup     ## Is the code formatted, and is clippy content?
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+
+check: lint test ## All that must be well before a commit.
+
+setup:          ## Install the Debian packages that the build needs.
+	@.ci/setup build
+
+.PHONY: setup-test
+setup-test:
+	@.ci/setup build test

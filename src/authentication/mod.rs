@@ -1,0 +1,100 @@
+//! Who is really sending: SPF, DKIM, DMARC and iprev, and the Authentication-Results field that says so.
+//!
+//! *Does:* [`Authenticator`] runs the checks; [`Authentication`] is what they found.
+//! *Guarantees:* each check has a deadline, and a late one is temperror: never pass, and never none. Work is bounded: at
+//! most [`SIGNATURES_MAX`] signatures, those of the author domain first, whatever a message carries. What was found is
+//! plain data; texts in it that a sender chose are printable ASCII and bounded.
+//! *Never does:* decide what becomes of a message, or change one.
+//! *RFC:* 7208 (SPF); 6376, 8301, 8463 (DKIM); 9989 (DMARC); 8601 (results, iprev). Not yet: ARC (8617).
+//! *Known gaps:* the SPF evaluator is the library's: it has no limit on void lookups (RFC 7208 section 4.6.4; the deadline
+//! bounds them), a record that is reached by a name with macros in it is read leniently, and a qualified include below
+//! another include may end the evaluation. The organizational domain of an aligned signer is found by the library alone:
+//! there the first of two DMARC records counts. The `t=y` of a DKIM key is ignored.
+
+mod authors;
+mod dkim;
+mod dmarc;
+mod field;
+mod iprev;
+mod records;
+mod results;
+pub mod signing;
+mod spf;
+mod spf_syntax;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use mail_auth::MessageAuthenticator;
+
+use crate::address::{Domain, Host, ReversePath};
+use crate::dns::Resolver;
+use crate::message::Message;
+
+pub use field::is_forged;
+pub use results::{Authentication, Authors, Dkim, Dmarc, DmarcPolicy, Iprev, MethodResult, Spf, SpfIdentity};
+
+/// How long iprev may take, in seconds.
+pub const IPREV_SECONDS_MAX: u64 = 5;
+/// How long SPF may take, in seconds. RFC 7208 section 4.6.4 asks for at least 20; a client that waits for its reply to RCPT
+/// deserves less, and what is late here is temperror, not fail.
+pub const SPF_SECONDS_MAX: u64 = 10;
+/// How long all DKIM keys of a message may take, in seconds.
+pub const DKIM_SECONDS_MAX: u64 = 10;
+/// How long DMARC may take, in seconds.
+pub const DMARC_SECONDS_MAX: u64 = 10;
+/// DKIM signatures of one message that are looked at.
+pub const SIGNATURES_MAX: usize = 10;
+/// The longest SPF explanation that is kept, in octets.
+pub const EXPLANATION_OCTETS_MAX: usize = 256;
+
+/// Runs the checks. Cheap to clone: clones share the resolver and what domains published.
+#[derive(Clone)]
+pub struct Authenticator(Arc<Inner>);
+
+struct Inner {
+    /// Our name: `%{r}` in SPF explanations.
+    hostname: Domain,
+    resolver: Resolver,
+    library: MessageAuthenticator,
+    spf: records::Records,
+    dkim: records::Records,
+    dmarc: records::Records,
+}
+
+impl Authenticator {
+    /// An authenticator that calls itself `hostname` and asks `resolver`.
+    pub fn new(resolver: Resolver, hostname: Domain) -> Self {
+        Authenticator(Arc::new(Inner {
+            hostname,
+            library: MessageAuthenticator(resolver.hickory()),
+            resolver,
+            spf: records::Records::spf(),
+            dkim: records::Records::dkim(),
+            dmarc: records::Records::dmarc(),
+        }))
+    }
+
+    /// Does the client's address have a name that leads back to it (RFC 8601 section 3)? To be started at connect.
+    pub async fn iprev(&self, client: IpAddr) -> Iprev {
+        iprev::check(&self.0.resolver, client).await
+    }
+
+    /// May this client send for this domain (RFC 7208)? The null reverse-path is checked as the HELO identity (section
+    /// 2.4). To be started at MAIL.
+    pub async fn spf(&self, client: IpAddr, helo: &Host, reverse_path: &ReversePath) -> Spf {
+        spf::check(&self.0, client, helo, reverse_path).await
+    }
+
+    /// DKIM and DMARC (RFC 6376, RFC 9989), at end of data.
+    pub async fn verify(&self, message: &Message, spf: Spf, iprev: Iprev) -> Authentication {
+        let authors = authors::read(message);
+        let dkim = dkim::verify(&self.0, message, &authors);
+        // The policy records are on their way while DKIM keys are.
+        let (dkim, ()) = tokio::join!(dkim, dmarc::prefetch(&self.0, &authors));
+        let dmarc = dmarc::evaluate(&self.0, &authors, &spf, &dkim.results).await;
+        Authentication { spf, dkim: dkim.results, signatures_ignored: dkim.ignored, dmarc, iprev, authors }
+    }
+}

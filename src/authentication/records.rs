@@ -1,0 +1,203 @@
+//! What domains publish about their mail: SPF, DKIM and DMARC records, read strictly once and kept for their time to live.
+//!
+//! *Guarantees:* only this module fills the memory that the verifying library reads from. The library keeps whatever it
+//! happened to ask for under the name alone; a sender could then have an SPF `include:` or `exp=` name another domain's
+//! records and spoil them for everybody. Each method has a memory of its own, and none takes what the library offers.
+//! *Works around in the library:* two SPF records (RFC 7208 section 4.5: permerror) and two DMARC records (RFC 9989 section
+//! 4.10.1: none) were as good as one.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mail_auth::common::parse::TxtRecordParser as _;
+use mail_auth::common::verify::DomainKey;
+use mail_auth::dkim::DkimError;
+use mail_auth::dmarc::Dmarc;
+use mail_auth::spf::Spf;
+use mail_auth::{DnsError as LibraryDnsError, Error, ResolverCache, Txt};
+use moka::sync::Cache;
+
+use super::spf_syntax;
+use crate::dns::{DnsError, Resolver};
+
+/// Records that are kept, for each method.
+const RECORDS_MAX: u64 = 16_384;
+/// A record is kept at least this long, in seconds: it has to outlive the check that asked for it.
+const RECORD_SECONDS_MIN: u64 = 30;
+/// RSA keys below this do not verify, in bits (RFC 8301 section 3.2).
+const RSA_KEY_BITS_MIN: usize = 1_024;
+
+/// The memory of one method.
+pub(super) struct Records {
+    read: fn(&[Vec<u8>]) -> Record,
+    kept: Cache<Box<str>, (Record, Instant)>,
+}
+
+/// A name's record as it was understood.
+#[derive(Clone)]
+pub(super) struct Record {
+    /// For the library: the record, or why there is none.
+    pub txt: Txt,
+    /// Names that an SPF record refers to.
+    pub refers_to: Arc<[Box<str>]>,
+    /// Those of them that stand in an include with a qualifier other than `+`.
+    pub qualified: Arc<[Box<str>]>,
+}
+
+impl From<Txt> for Record {
+    fn from(txt: Txt) -> Self {
+        Record { txt, refers_to: Arc::default(), qualified: Arc::default() }
+    }
+}
+
+impl Records {
+    /// SPF records.
+    pub fn spf() -> Self {
+        Self::new(read_spf)
+    }
+
+    /// DKIM keys.
+    pub fn dkim() -> Self {
+        Self::new(read_key)
+    }
+
+    /// DMARC policy records.
+    pub fn dmarc() -> Self {
+        Self::new(read_dmarc)
+    }
+
+    fn new(read: fn(&[Vec<u8>]) -> Record) -> Self {
+        Records { read, kept: Cache::new(RECORDS_MAX) }
+    }
+
+    /// The record at `name`, from memory or from DNS. That there is none is kept too; that nobody
+    /// could tell is the error.
+    pub async fn load(&self, resolver: &Resolver, name: &str) -> Result<Record, DnsError> {
+        let key = format!("{}.", name.trim_end_matches('.').to_ascii_lowercase());
+        if let Some(record) = self.find(key.as_str()) {
+            return Ok(record);
+        }
+        let (record, valid_until) = match resolver.txt(&key).await {
+            Ok(texts) => ((self.read)(&texts.records), texts.valid_until),
+            Err(DnsError::NoRecords { valid_until, .. }) => (none(), valid_until),
+            Err(error) => return Err(error),
+        };
+        let valid_until = valid_until.max(Instant::now() + Duration::from_secs(RECORD_SECONDS_MIN));
+        self.kept.insert(key.into(), (record.clone(), valid_until));
+        Ok(record)
+    }
+
+    fn find<Q>(&self, key: &Q) -> Option<Record>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let (record, valid_until) = self.kept.get(key)?;
+        (valid_until > Instant::now()).then_some(record)
+    }
+}
+
+impl ResolverCache<Box<str>, Txt> for Records {
+    fn get<Q>(&self, name: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.find(name).map(|record| record.txt)
+    }
+
+    fn remove<Q>(&self, _: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        None
+    }
+
+    /// Takes nothing: see the head of this file.
+    fn insert(&self, _: Box<str>, _: Txt, _: Instant) {}
+}
+
+/// There is no record of this kind.
+fn none() -> Record {
+    Txt::Error(Error::Dns(LibraryDnsError::InvalidRecordType)).into()
+}
+
+/// The record selection of RFC 7208 section 4.5, and its syntax (section 4.6).
+fn read_spf(texts: &[Vec<u8>]) -> Record {
+    let mut records = texts.iter().filter(|text| spf_syntax::is_record(text));
+    let (record, others) = (records.next(), records.count());
+    let Some(record) = record else { return none() };
+    match spf_syntax::references(record) {
+        Some(refers_to) if others == 0 => Record {
+            txt: Txt::from(Spf::parse(record)),
+            refers_to: refers_to.into_iter().map(Into::into).collect(),
+            qualified: spf_syntax::qualified_includes(record).into_iter().map(Into::into).collect(),
+        },
+        // To the library a record that cannot be parsed is a permerror, at the top and where it is included.
+        _ => Txt::Error(Error::ParseError).into(),
+    }
+}
+
+/// RFC 9989 section 4.10.1: more than one policy record at a name are none.
+fn read_dmarc(texts: &[Vec<u8>]) -> Record {
+    let mut records = texts.iter().filter_map(|text| Dmarc::parse(text).ok());
+    match (records.next(), records.next()) {
+        (Some(record), None) => Txt::from(record).into(),
+        _ => none(),
+    }
+}
+
+/// The first record that is a key (RFC 6376 section 3.6.2.2 leaves several undefined), if mail may be signed with it.
+fn read_key(texts: &[Vec<u8>]) -> Record {
+    let mut outcome = none();
+    for text in texts {
+        let key = match DomainKey::parse(text) {
+            Ok(key) => key,
+            Err(error) => {
+                outcome = Txt::Error(error).into();
+                continue;
+            }
+        };
+        // RFC 6376 section 3.6.1: `h=` lists acceptable hashes, `s=` services; RFC 8301 leaves SHA-256 alone.
+        if !lists(text, "h", &["sha256"]) || !lists(text, "s", &["*", "email"]) {
+            return Txt::Error(Error::Dkim(DkimError::UnsupportedAlgorithm)).into();
+        }
+        if key.p.public_key_bits() < RSA_KEY_BITS_MIN {
+            return Txt::Error(Error::Dkim(DkimError::UnsupportedKeyType)).into();
+        }
+        return Txt::from(key).into();
+    }
+    outcome
+}
+
+/// Is the tag absent, or does its colon-separated list have one of these?
+fn lists(text: &[u8], tag: &str, wanted: &[&str]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let tags = text.split(';').filter_map(|pair| pair.split_once('='));
+    let value = tags.filter(|(name, _)| name.trim() == tag).map(|(_, value)| value).next();
+    value.is_none_or(|value| value.split(':').any(|item| wanted.contains(&item.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_for_mail_and_sha256() {
+        assert!(lists(b"v=DKIM1; p=x", "h", &["sha256"]));
+        assert!(lists(b"v=DKIM1; h=sha1 : sha256; p=x", "h", &["sha256"]));
+        assert!(!lists(b"v=DKIM1; h=sha1; p=x", "h", &["sha256"]));
+        assert!(!lists(b"v=DKIM1; s=tlsrpt; p=x", "s", &["*", "email"]));
+    }
+
+    #[test]
+    fn weak_keys_are_refused() {
+        // A 512-bit RSA key.
+        let weak = b"v=DKIM1; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKGwRA0rXmAXKLxF4YfopS4/B+O7zTBc7gNywTKFXUeoAZsfHhuuMPMgM0FPCU\
+            LasK8Imdcp8vKQQAfShqlxK/MCAwEAAQ==";
+        assert!(matches!(read_key(&[weak.to_vec()]).txt, Txt::Error(Error::Dkim(DkimError::UnsupportedKeyType))));
+    }
+}

@@ -1,0 +1,208 @@
+//! What the checks found: plain data, in the words of RFC 8601.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Serialize, Serializer};
+
+use crate::address::Domain;
+
+/// The outcome of one method (RFC 8601 section 2.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MethodResult {
+    /// There was nothing to check.
+    None,
+    /// The domain says neither yes nor no.
+    Neutral,
+    /// It holds.
+    Pass,
+    /// It may hold, but in a form that we do not accept.
+    Policy,
+    /// It does not hold.
+    Fail,
+    /// It probably does not hold (SPF only).
+    SoftFail,
+    /// Nobody could tell; later perhaps.
+    TempError,
+    /// What was published or signed cannot be understood.
+    PermError,
+}
+
+impl fmt::Display for MethodResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MethodResult::None => "none",
+            MethodResult::Neutral => "neutral",
+            MethodResult::Pass => "pass",
+            MethodResult::Policy => "policy",
+            MethodResult::Fail => "fail",
+            MethodResult::SoftFail => "softfail",
+            MethodResult::TempError => "temperror",
+            MethodResult::PermError => "permerror",
+        })
+    }
+}
+
+/// Which name SPF was checked for (RFC 7208 sections 2.3 and 2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpfIdentity {
+    /// The domain of the reverse-path.
+    MailFrom,
+    /// What the client called itself: the null reverse-path has no domain of its own.
+    Helo,
+}
+
+/// What SPF found (RFC 7208 section 2.6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Spf {
+    /// One of none, neutral, pass, fail, softfail, temperror, permerror.
+    pub result: MethodResult,
+    /// Which name was checked.
+    pub identity: SpfIdentity,
+    /// The domain that was checked; none for an address literal.
+    #[serde(serialize_with = "text_or_null")]
+    pub domain: Option<Domain>,
+    /// The domain's own words about a failure (RFC 7208 section 6.2): printable ASCII, at most
+    /// [`EXPLANATION_OCTETS_MAX`](super::EXPLANATION_OCTETS_MAX). It is the sender's text, not ours.
+    pub explanation: Option<String>,
+    /// Why there is no other result.
+    pub reason: Option<&'static str>,
+}
+
+/// What became of one DKIM signature (RFC 6376; RFC 8601 section 2.7.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dkim {
+    /// One of pass, fail, policy, neutral, temperror, permerror.
+    pub result: MethodResult,
+    /// `d=`: who signed.
+    #[serde(serialize_with = "text_or_null")]
+    pub domain: Option<Domain>,
+    /// `s=`, printable ASCII.
+    pub selector: Option<String>,
+    /// `i=`, if it was given, printable ASCII.
+    pub identity: Option<String>,
+    /// `a=`.
+    pub algorithm: Option<&'static str>,
+    /// The first eight characters of `b=`, which tell signatures apart (RFC 6008).
+    pub signature: Option<String>,
+    /// Why it is not a pass.
+    pub reason: Option<&'static str>,
+}
+
+/// What the author domain wants done with mail that fails (RFC 9989 section 4.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DmarcPolicy {
+    /// Nothing.
+    None,
+    /// Treat it as suspicious.
+    Quarantine,
+    /// Refuse it.
+    Reject,
+}
+
+impl fmt::Display for DmarcPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DmarcPolicy::None => "none",
+            DmarcPolicy::Quarantine => "quarantine",
+            DmarcPolicy::Reject => "reject",
+        })
+    }
+}
+
+/// What DMARC found (RFC 9989).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dmarc {
+    /// One of none, pass, fail, temperror, permerror.
+    pub result: MethodResult,
+    /// The domain of RFC5322.From, if there is just one.
+    #[serde(serialize_with = "text_or_null")]
+    pub author_domain: Option<Domain>,
+    /// The policy for this very domain: `p=`, `sp=` or `np=`, one step milder with `t=y`. None without a record.
+    pub policy: Option<DmarcPolicy>,
+    /// SPF passed for a domain aligned with the author domain.
+    pub spf_aligned: bool,
+    /// A DKIM signature passed for a domain aligned with the author domain.
+    pub dkim_aligned: bool,
+    /// Why there is no other result.
+    pub reason: Option<&'static str>,
+}
+
+/// Whether the client's address has a name that leads back to it (RFC 8601 section 3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Iprev {
+    /// One of pass, fail, temperror, permerror (no name at all).
+    pub result: MethodResult,
+    /// The client's address.
+    pub address: IpAddr,
+    /// The name, if one led back.
+    #[serde(serialize_with = "text_or_null")]
+    pub name: Option<Domain>,
+}
+
+/// Who the message says wrote it: the domains in RFC5322.From.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Authors {
+    /// One From field, one domain.
+    One(#[serde(serialize_with = "text")] Domain),
+    /// No From field, or no domain in it that could exist.
+    None,
+    /// More than one From field, more than one domain, or one domain beside text that another reader may take for one.
+    Several,
+}
+
+impl Authors {
+    /// The one author domain.
+    pub fn domain(&self) -> Option<&Domain> {
+        match self {
+            Authors::One(domain) => Some(domain),
+            Authors::None | Authors::Several => None,
+        }
+    }
+}
+
+/// All that is known of who really sent a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Authentication {
+    /// SPF.
+    pub spf: Spf,
+    /// DKIM: one for each signature that was looked at, those of the author domain first. Empty if there was none.
+    pub dkim: Vec<Dkim>,
+    /// DKIM-Signature fields beyond [`SIGNATURES_MAX`](super::SIGNATURES_MAX), which were not looked at.
+    pub signatures_ignored: usize,
+    /// DMARC.
+    pub dmarc: Dmarc,
+    /// iprev.
+    pub iprev: Iprev,
+    /// Who the message says wrote it. DMARC says nothing about [`Authors::Several`]: policy must.
+    pub authors: Authors,
+}
+
+impl Authentication {
+    /// Did SPF or a DKIM signature pass for this very domain? Then its DMARC record could only confirm it.
+    pub fn passes_for(&self, domain: &Domain) -> bool {
+        let spf = self.spf.identity == SpfIdentity::MailFrom && self.spf.result == MethodResult::Pass;
+        let signed = |dkim: &Dkim| dkim.result == MethodResult::Pass && dkim.domain.as_ref() == Some(domain);
+        spf && self.spf.domain.as_ref() == Some(domain) || self.dkim.iter().any(signed)
+    }
+}
+
+fn text<S: Serializer>(domain: &Domain, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(domain.as_str())
+}
+
+fn text_or_null<S: Serializer>(domain: &Option<Domain>, serializer: S) -> Result<S::Ok, S::Error> {
+    match domain {
+        Some(domain) => serializer.serialize_str(domain.as_str()),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Printable ASCII of at most `octets_max`; anything else becomes `?`.
+pub(super) fn printable(text: &str, octets_max: usize) -> String {
+    text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).take(octets_max).collect()
+}

@@ -1,0 +1,104 @@
+//! A DKIM signer for the demonstration and for tests: its keys live as long as it does.
+//!
+//! *Never does:* sign mail that goes out. mxkeep sends none.
+
+use std::fmt;
+
+use mail_auth::common::crypto::{DkimKey, Ed25519Key, RsaKey};
+use mail_auth::common::headers::HeaderWriter as _;
+use mail_auth::dkim::{DkimSigner, Done};
+use rcgen::PublicKeyData as _;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::address::Domain;
+
+/// The fields that are signed, if they are there.
+const SIGNED_FIELDS: [&str; 7] = ["From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"];
+
+/// Why there is no key or no signature.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot sign: {0}")]
+pub struct SigningError(String);
+
+impl SigningError {
+    fn new(error: impl fmt::Display) -> Self {
+        SigningError(error.to_string())
+    }
+}
+
+/// Signs messages for one domain with one key.
+pub struct Signer {
+    signer: DkimSigner<DkimKey, Done>,
+    dns_name: String,
+    dns_record: String,
+}
+
+impl Signer {
+    /// A signer with a new RSA key of 2,048 bits (RFC 8301 section 3.2). `selector` is a DNS label.
+    pub fn rsa(domain: &Domain, selector: &str) -> Result<Self, SigningError> {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).map_err(SigningError::new)?;
+        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
+        let key = RsaKey::from_key_der(private).map_err(SigningError::new)?;
+        let record = format!("v=DKIM1; k=rsa; p={}", base64(&pair.subject_public_key_info()));
+        Ok(Self::new(key.into(), domain, selector, record))
+    }
+
+    /// A signer with a new Ed25519 key (RFC 8463).
+    pub fn ed25519(domain: &Domain, selector: &str) -> Result<Self, SigningError> {
+        let private = Ed25519Key::generate_pkcs8().map_err(SigningError::new)?;
+        let key = Ed25519Key::from_pkcs8_der(&private).map_err(SigningError::new)?;
+        let record = format!("v=DKIM1; k=ed25519; p={}", base64(&key.public_key()));
+        Ok(Self::new(key.into(), domain, selector, record))
+    }
+
+    fn new(key: DkimKey, domain: &Domain, selector: &str, dns_record: String) -> Self {
+        let signer = DkimSigner::from_key(key).domain(domain.as_str()).selector(selector).headers(SIGNED_FIELDS);
+        Signer { signer, dns_name: format!("{selector}._domainkey.{domain}"), dns_record }
+    }
+
+    /// Where the public key has to be published.
+    pub fn dns_name(&self) -> &str {
+        &self.dns_name
+    }
+
+    /// The TXT record to publish there (RFC 6376 section 3.6.1).
+    pub fn dns_record(&self) -> &str {
+        &self.dns_record
+    }
+
+    /// The message with a DKIM-Signature field on top. Lines have to end with CRLF.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningError> {
+        let signature = self.signer.sign(message).map_err(SigningError::new)?;
+        let mut signed = signature.to_header().into_bytes();
+        signed.extend_from_slice(message);
+        Ok(signed)
+    }
+}
+
+/// RFC 4648 section 4, with padding.
+pub(super) fn base64(octets: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(octets.len().div_ceil(3) * 4);
+    for group in octets.chunks(3) {
+        let octet = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = octet(0) << 16 | octet(1) << 8 | octet(2);
+        for at in 0..4 {
+            let sextet = bits >> (18 - 6 * at) & 63;
+            text.push(if at <= group.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_rfc_4648_section_10() {
+        for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(text.as_bytes()), expected);
+        }
+        assert_eq!(base64(&[0xFB, 0xFF, 0xFE]), "+//+");
+    }
+}

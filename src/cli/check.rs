@@ -1,0 +1,46 @@
+//! `mxkeep check`: is everything right that `serve` would need?
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{exit, load};
+use crate::config::{self, Config};
+use crate::rules::Rules;
+
+/// Loads the configuration, looks at every file that it names, and loads the rules.
+pub fn run(path: &Path) -> ExitCode {
+    let config = match load(path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let problems = config::check_files(&config);
+    for problem in &problems {
+        eprintln!("error: {problem}");
+    }
+    match (check_rules(&config), problems.is_empty()) {
+        (Some(rules), true) => {
+            let mailboxes: usize = config.domains.values().map(|domain| domain.mailboxes.len()).sum();
+            let domains = config.domains.len();
+            println!("{}: good. {domains} domains, {mailboxes} mailboxes, {rules} rules.", path.display());
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::from(exit::CONFIG),
+    }
+}
+
+/// How many rules there are; `None` if they cannot be loaded. What is wrong with single ones is said, and is no error:
+/// operators have rules that were written for other programs.
+fn check_rules(config: &Config) -> Option<usize> {
+    match Rules::load(&config.rules.paths) {
+        Ok((rules, diagnostics)) => {
+            for diagnostic in diagnostics {
+                eprintln!("warning: {diagnostic}");
+            }
+            Some(rules.scored().count())
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            None
+        }
+    }
+}

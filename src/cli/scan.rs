@@ -1,0 +1,206 @@
+//! `mxkeep scan`: what would become of stored messages, and why.
+//!
+//! Examines and judges through the code that `serve` uses; only the session is made up from the options.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::{exit, load};
+use crate::address::{ForwardPath, Host, ReversePath};
+use crate::authentication::Authentication;
+use crate::config::{Config, Policy};
+use crate::mailbox::{Lookup, Mailboxes};
+use crate::message::Message;
+use crate::receive::{Examination, Examiner, Sender};
+use crate::rules::Rules;
+use crate::verdict::{self, Evidence};
+
+/// The largest message that is read, in octets.
+const MESSAGE_OCTETS_MAX: u64 = 256 << 20;
+
+/// `mxkeep scan`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The client's address; without it SPF and iprev are not checked
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
+    /// What the client called itself
+    #[arg(long, value_name = "NAME", value_parser = parse_host)]
+    helo: Option<Host>,
+    /// MAIL FROM; without it the message's Return-Path, if it has one
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_reverse_path)]
+    from: Option<ReversePath>,
+    /// RCPT TO: whose policy applies; without it the server's
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_forward_path)]
+    rcpt: Option<ForwardPath>,
+    /// Ask no DNS, and run no rule that needs it
+    #[arg(long)]
+    local: bool,
+    /// Print one JSON object a message and line
+    #[arg(long)]
+    json: bool,
+    /// Messages as stored; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+fn parse_host(text: &str) -> Result<Host, String> {
+    Host::parse(text).map_err(|error| error.to_string())
+}
+
+fn parse_reverse_path(text: &str) -> Result<ReversePath, String> {
+    ReversePath::parse(&bracketed(text)).map_err(|error| error.to_string())
+}
+
+fn parse_forward_path(text: &str) -> Result<ForwardPath, String> {
+    ForwardPath::parse(&bracketed(text)).map_err(|error| error.to_string())
+}
+
+fn bracketed(text: &str) -> String {
+    if text.starts_with('<') { text.to_owned() } else { format!("<{text}>") }
+}
+
+/// What is printed of one message.
+#[derive(Debug, Serialize)]
+struct Report {
+    file: String,
+    score: f64,
+    verdict: &'static str,
+    cause: Option<&'static str>,
+    reply: String,
+    rules: BTreeMap<String, f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authentication: Option<Authentication>,
+}
+
+/// Scans each file.
+pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
+    let config = match load(path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let scan = || -> anyhow::Result<bool> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let policy = policy(&config, arguments)?;
+        let examiner = examiner(&config, arguments.local)?;
+        let mut all_read = true;
+        for file in &arguments.files {
+            match read(file) {
+                Ok(message) => {
+                    let report = runtime.block_on(scan_one(&examiner, &policy, arguments, file, message));
+                    print(&report, arguments.json)?;
+                }
+                Err(error) => {
+                    eprintln!("mxkeep scan: {error:#}");
+                    all_read = false;
+                }
+            }
+        }
+        Ok(all_read)
+    };
+    match scan() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(exit::NO_INPUT),
+        Err(error) => {
+            eprintln!("mxkeep scan: {error:#}");
+            ExitCode::from(exit::DATA)
+        }
+    }
+}
+
+fn policy(config: &Config, arguments: &Arguments) -> anyhow::Result<Arc<Policy>> {
+    let Some(path) = &arguments.rcpt else { return Ok(Arc::new(config.policy.clone())) };
+    match Mailboxes::new(config).look_up(path) {
+        Lookup::Local(recipients) => recipients.first().map(|recipient| recipient.policy.clone()),
+        Lookup::UnknownUser | Lookup::NotOurs => None,
+    }
+    .with_context(|| format!("--rcpt {path} is no address of the configuration"))
+}
+
+fn examiner(config: &Config, local: bool) -> anyhow::Result<Examiner> {
+    if !local {
+        return Ok(Examiner::from_config(config)?);
+    }
+    let (rules, diagnostics) = Rules::load(&config.rules.paths)?;
+    diagnostics.iter().for_each(|diagnostic| eprintln!("warning: {diagnostic}"));
+    Ok(Examiner::new(None, rules))
+}
+
+fn read(file: &Path) -> anyhow::Result<Message> {
+    let mut octets = Vec::new();
+    let input: Box<dyn Read> = match file == Path::new("-") {
+        true => Box::new(std::io::stdin()),
+        false => Box::new(std::fs::File::open(file).with_context(|| file.display().to_string())?),
+    };
+    input.take(MESSAGE_OCTETS_MAX + 1).read_to_end(&mut octets).with_context(|| file.display().to_string())?;
+    anyhow::ensure!(octets.len() as u64 <= MESSAGE_OCTETS_MAX, "{}: too large to be a message", file.display());
+    Ok(Message::from_stored(&octets))
+}
+
+async fn scan_one(
+    examiner: &Examiner,
+    policy: &Policy,
+    arguments: &Arguments,
+    file: &Path,
+    message: Message,
+) -> Report {
+    let message = Arc::new(message);
+    let examination = examine(examiner, arguments, &message).await;
+    let evidence = Evidence {
+        authentication: examination.authentication.as_ref(),
+        dmarc_may_defer: true,
+        score: examination.hits.score(),
+    };
+    let verdict = verdict::decide(&evidence, policy);
+    let id = crate::journal::new_id();
+    Report {
+        file: file.display().to_string(),
+        score: examination.hits.score(),
+        verdict: verdict.name(),
+        cause: verdict.cause().map(|cause| cause.name()),
+        reply: verdict.reply(verdict::Question::Message, &id).to_string(),
+        rules: examination.hits.hits.iter().map(|hit| (hit.name.to_string(), hit.score)).collect(),
+        authentication: examination.authentication,
+    }
+}
+
+async fn examine(examiner: &Examiner, arguments: &Arguments, message: &Arc<Message>) -> Examination {
+    let from_message = || {
+        let path = message.field("Return-Path").and_then(|field| std::str::from_utf8(field.body).ok());
+        path.and_then(|path| ReversePath::parse(path.trim()).ok()).unwrap_or(ReversePath::Null)
+    };
+    let sender = Sender {
+        address: arguments.ip,
+        // A client that is known by its address alone is checked by its reverse-path.
+        helo: arguments.helo.clone().or(arguments.ip.map(Host::Literal)),
+        reverse_path: arguments.from.clone().unwrap_or_else(from_message),
+    };
+    let (spf, iprev) = tokio::join!(examiner.spf(&sender), examiner.iprev(sender.address));
+    examiner.examine(message, &sender, spf, iprev).await
+}
+
+fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(report)?);
+        return Ok(());
+    }
+    println!("{}: {} ({})", report.file, report.verdict, report.reply);
+    println!("  score           {:.3}", report.score);
+    for (name, score) in &report.rules {
+        println!("  rule            {score:>6.2}  {name}");
+    }
+    if let Some(found) = &report.authentication {
+        println!("  authentication");
+        for line in found.field("scan").lines().skip(1) {
+            println!("    {}", line.trim());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! `mxkeep serve`: the service, from start to stop.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{exit, load, start_log};
+use crate::config::Config;
+use crate::control::Control;
+use crate::server::Server;
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(path: &Path) -> ExitCode {
+    let config = match load(path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    start_log(config.log.format, "info");
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("mxkeep: cannot start its threads: {error}");
+            return ExitCode::from(exit::OS);
+        }
+    };
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let state = config.storage.state.clone();
+    let server = match Server::start(config).await {
+        Ok(server) => server,
+        Err(error) => return fail(&error),
+    };
+    let control = match Control::listen(&state) {
+        Ok(control) => control,
+        Err(error) => return fail(&format_args!("cannot listen on {}: {error}", state.join("control").display())),
+    };
+    let listening: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
+    for address in &listening {
+        tracing::info!("listening on {address}");
+    }
+    let control = tokio::spawn(control.run(server.receiver().clone(), listening));
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(server.run(stopped));
+    wait_for_signal().await;
+    tracing::info!("stopping: open transactions may end");
+    // The receivers live as long as the server runs.
+    let _ = stop.send(true);
+    let _ = running.await;
+    control.abort();
+    let _ = control.await;
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    tracing::error!("{error}");
+    ExitCode::from(exit::OS)
+}
+
+/// SIGTERM (systemd) or SIGINT (a terminal).
+pub(super) async fn wait_for_signal() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        // Without handlers the system's default ends the process.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

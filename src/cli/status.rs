@@ -1,0 +1,50 @@
+//! `mxkeep status`: what the running server is doing, asked over its control socket.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{exit, load};
+use crate::control;
+
+/// `mxkeep status`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the status, or that nothing runs.
+pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
+    let config = match load(path) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let status = match control::ask_status(&config.storage.state) {
+        Ok(status) => status,
+        Err(error) => {
+            let socket = control::path(&config.storage.state);
+            eprintln!("mxkeep: no server answers at {}: {error}", socket.display());
+            eprintln!("Start it with `mxkeep serve --config {}`, or run this as the server's user.", path.display());
+            return ExitCode::from(exit::UNAVAILABLE);
+        }
+    };
+    match (arguments.json, serde_json::to_string(&status)) {
+        (true, Ok(json)) => println!("{json}"),
+        _ => print_table(&status),
+    }
+    ExitCode::SUCCESS
+}
+
+fn print_table(status: &control::Status) {
+    println!("mxkeep {}, process {}, up {} s", status.version, status.pid, status.uptime_seconds);
+    println!("listening    {}", status.listening.join(", "));
+    println!("connections  {} open, {} since start", status.connections_open, status.connections);
+    println!("messages     {} accepted, {} rejected, {} deferred", status.accepted, status.rejected, status.deferred);
+    println!(
+        "copies       {} inbox, {} junk, {} already delivered",
+        status.copies_inbox, status.copies_junk, status.copies_duplicate
+    );
+    println!("ledger       {} entries", status.ledger_entries);
+    println!("rules        {}", status.rules);
+}

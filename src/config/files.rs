@@ -1,0 +1,182 @@
+//! What the configuration names in the file system: is it there, and can it be used?
+//!
+//! *Does:* reads the certificate and its key, looks for the rules, and creates and removes one empty file in each of
+//! the directories that are written to.
+//! *Never does:* create what is missing. A mail root that is not there may be a file system that is not mounted.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use super::section::Problem;
+use super::{Config, TlsFiles};
+
+/// Checks all files and directories that the configuration names; says what is wrong and what to do.
+pub fn check_files(config: &Config) -> Vec<Problem> {
+    let mut wrong = Vec::new();
+    wrong.extend(config.tls.as_ref().and_then(|tls| read_certificate(tls).err()));
+    wrong.extend(check_mail_root(&config.storage.mail.root).err());
+    wrong.extend(check_state(&config.storage.state).err());
+    wrong.extend(config.rules.paths.iter().filter_map(|path| check_rules(path).err()));
+    wrong.into_iter().map(|message| Problem { place: None, message }).collect()
+}
+
+/// Reads the certificate and its key, and sees that they belong together.
+pub fn load_certificate(tls: &TlsFiles) -> Result<CertifiedKey, Problem> {
+    read_certificate(tls).map_err(|message| Problem { place: None, message })
+}
+
+fn read_certificate(tls: &TlsFiles) -> Result<CertifiedKey, String> {
+    let (certificate, key) = (tls.certificate.display(), tls.key.display());
+    let chain = read_chain(&tls.certificate);
+    let chain = chain.map_err(|error| pem_problem("tls.certificate", &tls.certificate, "certificate", error))?;
+    let private_key = PrivateKeyDer::from_pem_file(&tls.key);
+    let private_key = private_key.map_err(|error| pem_problem("tls.key", &tls.key, "private key", error))?;
+    let pair = CertifiedKey::from_der(chain, private_key, &aws_lc_rs::default_provider());
+    pair.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            format!("tls.key: {key} is not the key of {certificate}. Name the two that were made together.")
+        }
+        error => format!("tls: {certificate} and {key} can't be used ({error}). Have them issued again."),
+    })
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(path)?.collect::<Result<_, _>>()?;
+    if chain.is_empty() { Err(PemError::NoItemsFound) } else { Ok(chain) }
+}
+
+fn pem_problem(key: &str, path: &Path, what: &str, error: PemError) -> String {
+    let path = path.display();
+    match error {
+        PemError::Io(error) => format!("{key}: {path} cannot be read ({error}). Correct the path or the permissions."),
+        PemError::NoItemsFound => format!("{key}: {path} has no {what} in it. Name a PEM file with one."),
+        error => format!("{key}: {path} is not a sound PEM file ({error}). Write it again."),
+    }
+}
+
+fn check_mail_root(root: &Path) -> Result<(), String> {
+    probe(root).map_err(|error| {
+        let root = root.display();
+        match error.kind() {
+            io::ErrorKind::NotFound => format!("storage.mail: {root} does not exist. Mount it or create it."),
+            _ => {
+                format!("storage.mail: {root} cannot be written to ({error}). Give it to the user that mxkeep runs as.")
+            }
+        }
+    })
+}
+
+/// The state directory is created when the server first starts: the one that it will be created in must allow that.
+fn check_state(state: &Path) -> Result<(), String> {
+    let existing = state.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    probe(existing).map_err(|error| {
+        let (state, existing) = (state.display(), existing.display());
+        format!(
+            "storage.state: {state} can't be used, as {existing} cannot be written to ({error}). Create it, and give \
+             it to the user that mxkeep runs as."
+        )
+    })
+}
+
+fn check_rules(path: &Path) -> Result<(), String> {
+    let readable = match path.is_dir() {
+        true => fs::read_dir(path).map(drop),
+        false => File::open(path).map(drop),
+    };
+    let path = path.display();
+    readable
+        .map_err(|error| format!("rules.paths: {path} cannot be read ({error}). Correct the path or the permissions."))
+}
+
+/// Creates and removes an empty file.
+fn probe(directory: &Path) -> io::Result<()> {
+    let path: PathBuf = directory.join(format!(".mxkeep-probe-{}", std::process::id()));
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    match created {
+        // One that an earlier run left behind proves nothing, and is in the way.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&path).and_then(|()| probe(directory))
+        }
+        Err(error) => Err(error),
+        Ok(_) => fs::remove_file(&path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A configuration whose files are all in `dir`, and there.
+    fn sound(dir: &Path) -> Config {
+        let mail = dir.join("mail");
+        fs::create_dir_all(&mail).unwrap();
+        fs::create_dir_all(dir.join("rules")).unwrap();
+        for name in ["one", "other"] {
+            let issued = rcgen::generate_simple_self_signed(["mx.example.org".to_owned()]).unwrap();
+            fs::write(dir.join(format!("{name}.crt")), issued.cert.pem()).unwrap();
+            fs::write(dir.join(format!("{name}.key")), issued.signing_key.serialize_pem()).unwrap();
+        }
+        let text = format!(
+            "hostname = \"mx.example.org\"\ntls = {{ certificate = \"one.crt\", key = \"one.key\" }}\n\
+             storage = {{ mail = \"{}/{{local_part}}\", state = \"new/state\" }}\n\
+             [domains.\"example.org\"]\nmailboxes = [\"alice\"]\n",
+            mail.display()
+        );
+        Config::parse(&text, "mxkeep.toml", dir).unwrap().0
+    }
+
+    fn problems(config: &Config) -> Vec<String> {
+        check_files(config).iter().map(Problem::to_string).collect()
+    }
+
+    #[test]
+    fn sound_files_are_left_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = sound(dir.path());
+        fs::write(dir.path().join("mail").join(format!(".mxkeep-probe-{}", std::process::id())), "").unwrap();
+        assert_eq!(problems(&config), [""; 0]);
+        assert!(!dir.path().join("new").exists());
+        assert_eq!(fs::read_dir(dir.path().join("mail")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn each_missing_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = sound(dir.path());
+        fs::remove_file(dir.path().join("one.crt")).unwrap();
+        fs::remove_dir(dir.path().join("mail")).unwrap();
+        fs::remove_dir(dir.path().join("rules")).unwrap();
+        fs::write(dir.path().join("new"), "a file, not a directory").unwrap();
+        let said = problems(&config);
+        let starts = ["tls.certificate: ", "storage.mail: ", "storage.state: ", "rules.paths: "];
+        assert_eq!(said.len(), starts.len(), "{said:?}");
+        for (said, start) in said.iter().zip(starts) {
+            assert!(said.starts_with(start), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_and_key_must_belong_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = sound(dir.path());
+        let mut said_of = |certificate: &str, key: &str| {
+            config.tls = Some(TlsFiles { certificate: dir.path().join(certificate), key: dir.path().join(key) });
+            problems(&config).concat()
+        };
+        assert!(said_of("one.crt", "other.key").contains("is not the key of"));
+        assert!(said_of("one.key", "one.key").contains("has no certificate in it"));
+        assert!(said_of("one.crt", "one.crt").contains("has no private key in it"));
+        fs::write(dir.path().join("cut.crt"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
+        assert!(said_of("cut.crt", "one.key").contains("is not a sound PEM file"));
+        fs::write(dir.path().join("bad.crt"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+            .unwrap();
+        assert!(said_of("bad.crt", "one.key").contains("can't be used"));
+    }
+}

@@ -1,0 +1,276 @@
+//! From the file's text to a [`Config`].
+//!
+//! *Does:* checks the names of all keys, reads each section, checks what concerns several of them.
+//! *Guarantees:* reports every error that it can see, not the first; a [`Config`] comes out only when there is none.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use toml::de::DeTable;
+
+use super::section::{ConfigError, Problem, Report, Section, Value, Warning};
+use super::{
+    Config, DmarcMode, Dns, Limits, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Policy, Rules, Storage,
+    TlsFiles, domains, keys,
+};
+
+/// The largest configuration file, in octets.
+pub const CONFIG_OCTETS_MAX: u64 = 64 << 20;
+/// The port of DNS (RFC 1035 section 4.2).
+const DNS_PORT: u16 = 53;
+
+impl Config {
+    /// Reads a configuration file. Relative paths in it are relative to the directory that it is in.
+    pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), ConfigError> {
+        let file_name = path.display().to_string();
+        let text = read_file(path).map_err(|why| {
+            let message = format!("{file_name}: cannot be read ({why}). Name the configuration file with --config.");
+            ConfigError { problems: vec![Problem { place: None, message }] }
+        })?;
+        let base_dir = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Config::parse(&text, &file_name, base_dir.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// Reads a configuration. The file's name stands in the errors; relative paths are relative to `base_dir`.
+    pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<(Config, Vec<Warning>), ConfigError> {
+        let mut report = Report::default();
+        let (file, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let at = error.span().map_or(0, |span| span.start);
+            let what = error.message();
+            report.error(at, format!("this is not TOML: {what}. Correct the line; a text stands in double quotes."));
+        }
+        let defaults = keys::defaults();
+        let (defaults, _) = DeTable::parse_recoverable(&defaults);
+        // What the parser guessed behind a syntax error would only lead to more errors.
+        let config = match errors.is_empty() {
+            true => read(&mut report, &Section::root(file.get_ref(), defaults.get_ref()), base_dir),
+            false => None,
+        };
+        let warnings = report.finish(file_name, text)?;
+        // Never without errors: each part that is missing was reported, and so ended this function one line above.
+        let config = config.ok_or(ConfigError { problems: Vec::new() })?;
+        Ok((config, warnings))
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let mut octets = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(CONFIG_OCTETS_MAX + 1).read_to_end(&mut octets).map_err(|error| error.to_string())?;
+    if octets.len() as u64 > CONFIG_OCTETS_MAX {
+        return Err(format!("it is longer than {CONFIG_OCTETS_MAX} octets"));
+    }
+    String::from_utf8(octets).map_err(|error| format!("it is not UTF-8 at octet {}", error.utf8_error().valid_up_to()))
+}
+
+/// Reads all sections. Each of them reports its own errors; a missing part is one of those.
+fn read(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Config> {
+    check_names(report, root, "");
+    let hostname = root.required(report, "hostname").and_then(|value| value.parsed(report, domains::domain_name));
+    let listen = read_listen(report, root);
+    let tls = read_tls(report, root, base_dir);
+    let storage = read_storage(report, root, base_dir);
+    let dns = read_dns(report, root);
+    let limits = read_limits(report, root);
+    let policy_section = root.section(report, "policy");
+    let policy = read_policy(report, &policy_section);
+    let domains = domains::read(report, root, &policy_section);
+    let rules = read_rules(report, root, base_dir);
+    let log = read_log(report, root);
+    let config = Config {
+        hostname: hostname?,
+        listen,
+        tls,
+        storage: storage?,
+        dns,
+        domains,
+        limits: limits?,
+        policy: policy?,
+        rules,
+        log: log?,
+    };
+    domains::check_maildirs(report, root, &config);
+    Some(config)
+}
+
+/// Reports every name that the table of keys does not have.
+fn check_names(report: &mut Report, section: &Section<'_>, schema: &str) {
+    for (name, at, value) in section.entries() {
+        let full_name = if schema.is_empty() { name.to_owned() } else { format!("{schema}.{name}") };
+        let below = format!("{full_name}.");
+        match full_name.as_str() {
+            "domains" => {
+                for (_, _, domain) in Section::of(report, &value).entries() {
+                    check_names_below(report, &domain, "domains.*");
+                }
+            }
+            "domains.*.policy" => check_names_below(report, &value, "policy"),
+            // A quoted name with dots in it looks like a key of another section, and would never be found there.
+            _ if name.contains('.') => report.error(at, unknown_name(schema, name, &value.name)),
+            full_name if keys::find(full_name).is_some() => {}
+            full_name if keys::KEYS.iter().any(|key| key.name.starts_with(&below)) => {
+                check_names_below(report, &value, full_name);
+            }
+            _ => report.error(at, unknown_name(schema, name, &value.name)),
+        }
+    }
+}
+
+fn check_names_below(report: &mut Report, value: &Value<'_>, schema: &str) {
+    let section = Section::of(report, value);
+    check_names(report, &section, schema);
+}
+
+fn unknown_name(schema: &str, name: &str, full_name: &str) -> String {
+    match keys::suggestion(schema, name) {
+        Some(suggestion) => format!("{full_name}: there is no such key. Did you mean {suggestion}?"),
+        None => {
+            let names: Vec<_> = keys::names_in(schema).collect();
+            format!("{full_name}: there is no such key. Here may stand: {}.", names.join(", "))
+        }
+    }
+}
+
+fn read_listen(report: &mut Report, root: &Section<'_>) -> Listen {
+    let section = root.section(report, "listen");
+    let errors_before = report.errors();
+    let smtp = list(report, &section, "smtp", listen_address);
+    if let (true, Some(value)) = (smtp.is_empty() && report.errors() == errors_before, section.value("smtp")) {
+        value.error(report, "the list is empty, so that no mail could arrive. Write an address such as \"[::]:25\".");
+    }
+    Listen {
+        smtp,
+        proxy_protocol_from: list(report, &section, "proxy_protocol_from", Network::from_str),
+        xclient_from: list(report, &section, "xclient_from", Network::from_str),
+    }
+}
+
+fn read_tls(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<TlsFiles> {
+    let section = root.section(report, "tls");
+    if !section.is_present() {
+        let message =
+            "there is no [tls] section, so that mail travels in clear text. Add one with certificate and key.";
+        report.warning(0, message);
+        return None;
+    }
+    let certificate = section.required(report, "certificate");
+    let certificate = certificate.and_then(|value| value.parsed(report, |text| path(text, base_dir)));
+    let key = section.required(report, "key").and_then(|value| value.parsed(report, |text| path(text, base_dir)));
+    Some(TlsFiles { certificate: certificate?, key: key? })
+}
+
+fn read_storage(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Storage> {
+    let section = root.section(report, "storage");
+    const LINE_ENDINGS: &[(&str, LineEndings)] = &[("lf", LineEndings::Lf), ("crlf", LineEndings::Crlf)];
+    let mail = section.value("mail").and_then(|value| value.parsed(report, MailTemplate::from_str));
+    let state = section.value("state").and_then(|value| value.parsed(report, |text| path(text, base_dir)));
+    let line_endings = section.value("line_endings").and_then(|value| value.choice(report, LINE_ENDINGS));
+    Some(Storage { mail: mail?, state: state?, line_endings: line_endings? })
+}
+
+fn read_dns(report: &mut Report, root: &Section<'_>) -> Dns {
+    let section = root.section(report, "dns");
+    Dns { servers: list(report, &section, "servers", dns_server) }
+}
+
+fn read_limits(report: &mut Report, root: &Section<'_>) -> Option<Limits> {
+    let section = root.section(report, "limits");
+    let message_octets_max = section.value("message_octets_max").and_then(|value| value.count(report));
+    let recipients_max = section.value("recipients_max").and_then(|value| value.count(report));
+    let connections_max = section.value("connections_max").and_then(|value| value.count(report));
+    let connections_per_client_max = section.value("connections_per_client_max").and_then(|value| value.count(report));
+    let bad_commands_max = section.value("bad_commands_max").and_then(|value| value.count(report));
+    Some(Limits {
+        message_octets_max: message_octets_max?,
+        recipients_max: recipients_max?,
+        connections_max: connections_max?,
+        connections_per_client_max: connections_per_client_max?,
+        bad_commands_max: bad_commands_max?,
+    })
+}
+
+/// Reads the server's policy, or a domain's, which inherits from it.
+pub(super) fn read_policy(report: &mut Report, section: &Section<'_>) -> Option<Policy> {
+    const DMARC: &[(&str, DmarcMode)] = &[("enforce", DmarcMode::Enforce), ("observe", DmarcMode::Observe)];
+    let (junk, reject) = (section.value("junk_score"), section.value("reject_score"));
+    let junk_score = junk.as_ref().and_then(|value| value.number(report));
+    let reject_score = reject.as_ref().and_then(|value| value.number(report));
+    let dmarc = section.value("dmarc").and_then(|value| value.choice(report, DMARC));
+    let junk_folder = section.value("junk_folder").and_then(|value| value.parsed(report, folder_name));
+    let policy =
+        Policy { junk_score: junk_score?, reject_score: reject_score?, dmarc: dmarc?, junk_folder: junk_folder? };
+    if let (true, Some(junk), Some(reject)) = (policy.junk_score > policy.reject_score, junk, reject) {
+        let Policy { junk_score, reject_score, .. } = policy;
+        let message = format!(
+            "{}: {junk_score} is more than {}, {reject_score}: nothing would ever go to the Junk folder. \
+             Write a junk_score of at most the reject_score.",
+            junk.name, reject.name
+        );
+        let own = [&reject, &junk].into_iter().find(|value| value.name.starts_with(section.name()));
+        report.error(own.and_then(|value| value.at).or(junk.at).unwrap_or(section.at), message);
+    }
+    Some(policy)
+}
+
+fn read_rules(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Rules {
+    let section = root.section(report, "rules");
+    Rules { paths: list(report, &section, "paths", |text| path(text, base_dir)) }
+}
+
+fn read_log(report: &mut Report, root: &Section<'_>) -> Option<Log> {
+    let section = root.section(report, "log");
+    const FORMAT: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+    Some(Log { format: section.value("format")?.choice(report, FORMAT)? })
+}
+
+/// The elements of a list, each read by `read`; those that can't be are reported.
+fn list<T>(report: &mut Report, section: &Section<'_>, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    let elements = section.value(name).map(|value: Value<'_>| value.list(report)).unwrap_or_default();
+    elements.iter().filter_map(|element| element.parsed(report, &read)).collect()
+}
+
+fn path(text: &str, base_dir: &Path) -> Result<PathBuf, String> {
+    match text.is_empty() || text.chars().any(char::is_control) {
+        true => Err(format!("\"{}\" is not a path. Write the path of a file or directory.", text.escape_debug())),
+        false => Ok(base_dir.join(text)),
+    }
+}
+
+/// Port 0 is allowed: the system then chooses one, and the server says which.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let text = text.escape_debug();
+        format!("\"{text}\" is not an address and port. Write one such as \"192.0.2.1:25\" or \"[::]:25\".")
+    })
+}
+
+fn dns_server(text: &str) -> Result<SocketAddr, String> {
+    let bare = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
+    let server = text.parse().or_else(|_| bare()).ok().filter(|server: &SocketAddr| server.port() != 0);
+    server.ok_or_else(|| {
+        let text = text.escape_debug();
+        format!("\"{text}\" is not a name server's address. Write one such as \"127.0.0.1\" or \"127.0.0.1:5353\".")
+    })
+}
+
+/// A folder as the IMAP user sees it, and as Maildir++ spells it on disk. Other letters than those of ASCII would need
+/// modified UTF-7 (RFC 3501 section 5.1.3), in which `&` is special.
+fn folder_name(text: &str) -> Result<String, String> {
+    const FOLDER_OCTETS_MAX: usize = 200;
+    let wrong = match text {
+        "" => "is empty",
+        text if text.eq_ignore_ascii_case("INBOX") => "is where mail goes that is not junk",
+        text if !text.is_ascii() => "has a letter that is not ASCII, which is not supported yet",
+        text if text.contains(['/', '&', '*', '%', '\\']) => "has one of the characters / & * % \\ in it",
+        text if text.chars().any(char::is_control) => "has a control character in it",
+        text if text.starts_with(['.', '~']) => "starts with a dot or a tilde",
+        text if text.ends_with('.') || text.contains("..") => "has a dot with no name behind it",
+        text if text.len() > FOLDER_OCTETS_MAX => "is too long",
+        text => return Ok(text.to_owned()),
+    };
+    Err(format!("\"{}\" {wrong}. Write a folder name such as \"Junk\".", text.escape_debug()))
+}

@@ -1,0 +1,245 @@
+//! The whole loader: files that load, files that don't and what is said about them.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MINIMAL: &str = r#"hostname = "mx.example.org"
+tls = { certificate = "c.pem", key = "k.pem" }
+[domains."example.org"]
+mailboxes = ["postmaster", "abuse", "alice"]
+"#;
+
+fn parse(text: &str) -> Result<(Config, Vec<Warning>), ConfigError> {
+    Config::parse(text, "mxkeep.toml", Path::new("/etc/mxkeep"))
+}
+
+/// What is said about the minimal file with more behind it (from its fifth line on), one problem a line.
+fn errors_with(more: &str) -> String {
+    errors(&format!("{MINIMAL}{more}"))
+}
+
+fn errors(text: &str) -> String {
+    parse(text).err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn the_reference_file_loads_to_the_defaults() {
+    let (config, warnings) = parse(&reference()).unwrap();
+    let domain = r#"mailboxes = ["alice", "bob"]
+        aliases = { postmaster = ["alice"], abuse = ["alice"], info = ["alice", "bob"] }"#;
+    let bare = format!("hostname = \"mx.example.org\"\n[domains.\"example.org\"]\n{domain}");
+    assert_eq!(config, parse(&bare).unwrap().0);
+    assert_eq!(config.limits.message_octets_max, 52_428_800);
+    assert_eq!(config.policy.reject_score, 15.0);
+    assert_eq!(config.rules.paths, [Path::new("/etc/mxkeep/rules")]);
+    assert_eq!(config.storage.state, Path::new("/var/lib/mxkeep"));
+    let tls = "mxkeep.toml:1:1: there is no [tls] section, so that mail travels in clear text. \
+               Add one with certificate and key.";
+    assert_eq!(warnings.iter().map(Problem::to_string).collect::<Vec<_>>(), [tls]);
+}
+
+/// A date is legal for no key at all: each key that the loader reads complains about it, under its own name.
+#[test]
+fn the_loader_reads_every_key_of_the_table() {
+    for key in KEYS {
+        let name = key.name.replace('*', "\"example.org\"");
+        let mut text = format!("{name} = 1979-05-27\n");
+        if key.name != "hostname" {
+            text.push_str("hostname = \"mx.example.org\"\n");
+        }
+        if !key.name.starts_with("domains") {
+            text.push_str("[domains.\"example.org\"]\nmailboxes = [\"alice\"]\n");
+        }
+        let said = errors(&text);
+        assert!(said.contains(&format!("{name}: 1979-05-27 is not ")), "{}: {said}", key.name);
+    }
+}
+
+#[test]
+fn a_real_file_loads() {
+    let text = r#"
+        hostname = "mx.inbox.example"
+        [listen]
+        smtp = ["127.0.0.1:2525", "127.0.0.1:0"]
+        proxy_protocol_from = ["192.0.2.0/24"]
+        [storage]
+        mail = "/x/y/{local_part}"
+        state = "state"
+        line_endings = "crlf"
+        [dns]
+        servers = ["127.0.0.1:5353", "127.0.0.1", "::1", "[::1]:54"]
+        [domains."B\u00dccher.example"]
+        mailboxes = ["Alice", "bob"]
+        aliases = { Info = ["ALICE", "bob@b\u00fccher.example"], all = ["info", "bob"] }
+        policy = { junk_score = 15, dmarc = "observe" }
+        [policy]
+        reject_score = 15.0
+    "#;
+    let (config, warnings) = parse(text).unwrap();
+    let domain = &config.domains[&Domain::parse("xn--bcher-kva.example").unwrap()];
+    let names = |mailboxes: &[Mailbox]| mailboxes.iter().map(|m| m.local_part().to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&domain.mailboxes), ["alice", "bob"]);
+    assert_eq!(names(&domain.aliases["info"]), ["alice", "bob"]);
+    assert_eq!(names(&domain.aliases["postmaster"]), ["alice"]);
+    assert_eq!((domain.policy.junk_score, domain.policy.dmarc), (15.0, DmarcMode::Observe));
+    assert_eq!((config.policy.junk_score, config.policy.dmarc), (5.0, DmarcMode::Enforce));
+    assert_eq!(config.storage.state, Path::new("/etc/mxkeep/state"));
+    let servers: Vec<String> = config.dns.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["127.0.0.1:5353", "127.0.0.1:53", "[::1]:53", "[::1]:54"]);
+    assert_eq!(
+        warnings[1].to_string(),
+        "mxkeep.toml:12:9: domains.\"B\u{dc}cher.example\": nobody is named for postmaster and abuse; that mail goes \
+         to alice@xn--bcher-kva.example. Add an alias."
+    );
+}
+
+#[test]
+fn a_domain_without_mailboxes_may_lead_to_another() {
+    let more = "[domains.\"example.net\"]\naliases = { postmaster = [\"alice@example.org\"] }\n";
+    let (config, warnings) = parse(&format!("{MINIMAL}{more}")).unwrap();
+    let aliases = &config.domains[&Domain::parse("example.net").unwrap()].aliases;
+    assert_eq!(aliases["abuse"], aliases["postmaster"]);
+    assert_eq!(warnings.len(), 1);
+}
+
+/// `tests/broken.txt` explains itself.
+#[test]
+fn broken_files_are_told_what_is_wrong_and_what_to_do() {
+    let cases: Vec<_> = include_str!("tests/broken.txt").split("\n== ").skip(1).collect();
+    assert!(cases.len() > 40);
+    for case in cases {
+        let (title, case) = case.split_once('\n').unwrap();
+        let (more, expected) = case.split_once("\n--\n").unwrap();
+        assert_eq!(errors_with(more), expected.trim_end(), "{title}");
+    }
+}
+
+#[test]
+fn what_is_required_is_asked_for() {
+    assert_eq!(
+        errors("[tls]"),
+        "mxkeep.toml:1:1: hostname is missing. Add hostname = \"mx.example.org\" \
+         (Our name: in the banner, in Received, and as authserv-id.)\n\
+         mxkeep.toml:1:1: there is no domain to receive mail for. Add a section [domains.\"example.org\"].\n\
+         mxkeep.toml:1:1: tls.certificate is missing. Add certificate = \"/etc/ssl/example/fullchain.pem\" \
+         (PEM file: our certificate, then its chain. Without [tls] there is no STARTTLS.)\n\
+         mxkeep.toml:1:1: tls.key is missing. Add key = \"/etc/ssl/example/privkey.pem\" \
+         (PEM file: the certificate's private key.)"
+    );
+}
+
+/// Such a name must not be taken for the key that it spells.
+#[test]
+fn a_quoted_name_with_dots_is_no_key_of_a_section() {
+    let said = errors(&format!("\"limits.recipients_max\" = 5\n{MINIMAL}"));
+    assert!(said.starts_with("mxkeep.toml:1:1: \"limits.recipients_max\": there is no such key."), "{said}");
+}
+
+#[test]
+fn lines_and_columns_are_those_of_an_editor() {
+    let text = "hostname = \"mx.example.org\"\r\n# \u{fc}\r\n[policy]\r\n\"\u{fc}\" = 1\r\nlog = \"\u{fc}\"\r\n";
+    let said = errors(text);
+    assert!(said.contains("mxkeep.toml:4:1: policy.\"\u{fc}\": there is no such key."), "{said}");
+    let said = errors("x = { \"\u{fc}\" = \"\u{fc}\", = }");
+    assert!(said.starts_with("mxkeep.toml:1:18: "), "{said}");
+}
+
+#[test]
+fn a_file_is_read_relative_to_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mxkeep.toml");
+    std::fs::write(&path, MINIMAL).unwrap();
+    assert_eq!(Config::load(&path).unwrap().0.tls.unwrap().key, dir.path().join("k.pem"));
+    std::fs::write(&path, b"hostname = \"\xff\"").unwrap();
+    let said = Config::load(&path).unwrap_err().to_string();
+    assert!(
+        said.ends_with(
+            "mxkeep.toml: cannot be read (it is not UTF-8 at octet 12). Name the configuration file with --config."
+        ),
+        "{said}"
+    );
+    let said = Config::load(&dir.path().join("none")).unwrap_err().to_string();
+    assert!(said.contains("none: cannot be read (No such file or directory"), "{said}");
+}
+
+/// A chain of aliases from a0 on, each for the next two, the last of them for alice.
+fn doubled_aliases(count: usize) -> String {
+    let links: Vec<String> = (1..count)
+        .map(|at| format!("a{} = [\"a{at}\", \"b{at}\"]\nb{} = [\"a{at}\", \"b{at}\"]", at - 1, at - 1))
+        .collect();
+    let last = count - 1;
+    format!("[domains.\"example.org\".aliases]\n{}\na{last} = [\"alice\"]\nb{last} = [\"alice\"]\n", links.join("\n"))
+}
+
+#[test]
+fn aliases_are_bounded() {
+    assert_eq!(errors_with(&doubled_aliases(ALIAS_DEPTH_MAX)), "");
+    let said = errors_with(&doubled_aliases(ALIAS_DEPTH_MAX + 1));
+    assert!(said.contains("aliases.a0: more than 16 aliases stand one behind the other."), "{said}");
+    let names: Vec<String> = (0..=ALIAS_MAILBOXES_MAX).map(|at| format!("\"m{at}\"")).collect();
+    let many = format!("[domains.\"example.net\"]\nmailboxes = [{0}]\naliases = {{ all = [{0}] }}", names.join(","));
+    let said = errors_with(&many);
+    assert!(said.contains("aliases.all: this alias reaches more than 1000 mailboxes."), "{said}");
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_odd(text in "\\PC{0,200}") {
+        let _ = parse(&text);
+        let _ = errors_with(&text);
+    }
+
+    /// Pieces of real files in any order come further than arbitrary characters.
+    #[test]
+    fn no_file_is_too_odd(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..24)) {
+        if let Err(error) = parse(&pieces.concat()) {
+            prop_assert!(!error.problems.is_empty());
+        }
+    }
+}
+
+const PIECES: &[&str] = &[
+    "\n",
+    "\r\n",
+    "[",
+    "]",
+    "{",
+    "}",
+    "=",
+    ",",
+    ".",
+    "\"",
+    "'",
+    "#",
+    "\0",
+    "\u{fc}",
+    "\u{10ffff}",
+    "[[",
+    "]]",
+    "-1",
+    "0x10",
+    "1e999",
+    "nan",
+    "hostname",
+    " = ",
+    "\"mx.example.org\"",
+    "[domains.\"example.org\"]\n",
+    "[domains.\"EXAMPLE.org\"]\n",
+    "mailboxes = [\"alice\"]\n",
+    "aliases = { a = [\"b\"], b = [\"a\"] }\n",
+    "aliases = { a = [\"alice\"] }\n",
+    "[policy]\n",
+    "junk_score = 5\n",
+    "[storage]\n",
+    "mail = \"/m/{local_part}\"\n",
+    "[listen]\nsmtp = [\"[::]:25\"]\n",
+    "[tls]\n",
+    "hostname = \"mx.example.org\"\n",
+    "policy = {}\n",
+    "[[domains]]\n",
+    "[domains]\n",
+    "policy.junk_score = 1\n",
+];

@@ -1,0 +1,242 @@
+//! One client: drives the [`Session`] with octets from the [`Wire`], and asks [`receive`] what the session asks.
+//!
+//! *Guarantees:* replies queue and are flushed before anything waits (that is PIPELINING, RFC 2920). A final reply is
+//! flushed at once, and the ledger hears of it when, and only when, the client has provably seen it (DESIGN: "The ledger").
+//! *Never does:* parse, or decide.
+
+mod wire;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::envelope::Client;
+use crate::journal;
+use crate::message::Message;
+use crate::receive::{self, Receipt, Receiver, Transaction, Visit};
+use crate::smtp::{Data, DataError, Session, Settings, Step, reply};
+use wire::{Stop, Wire};
+
+/// What all connections share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The mail path.
+    pub receiver: Arc<Receiver>,
+    /// What sessions announce and enforce.
+    pub settings: Arc<Settings>,
+    /// For STARTTLS.
+    pub tls: Option<TlsAcceptor>,
+    /// Becomes true when the service stops.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// Serves one client to its end.
+pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
+    let started = Instant::now();
+    let mut session = Session::new(shared.settings.clone(), false);
+    let mut wire = Wire::new(stream);
+    let mut connection = Connection::new(client, shared);
+    wire.queue(&session.banner());
+    let end = loop {
+        match connection.converse(&mut wire, &mut session).await {
+            Ok(acceptor) => match wire.start_tls(&acceptor).await {
+                Ok((secured, tls)) => {
+                    wire = secured;
+                    connection.visit.on_tls(tls);
+                    session.on_tls();
+                }
+                Err(_) => return connection.log("tls_handshake", started),
+            },
+            Err(end) => break end,
+        }
+    };
+    if end == End::Stopped(Stop::EndOfStream) && wire.all_acknowledged() {
+        connection.unseen.release(&connection.shared.receiver).await;
+    }
+    connection.log(end.name(), started);
+    if matches!(end, End::Closed(_)) {
+        wire.close().await;
+    }
+}
+
+/// One client's state beside its session and its wire.
+struct Connection {
+    shared: Shared,
+    visit: Visit,
+    transaction: Option<Transaction>,
+    unseen: Unseen,
+    commands: u64,
+    transactions: u64,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By us, after a last reply.
+    Closed(&'static str),
+    /// By the client, or by time.
+    Stopped(Stop),
+}
+
+impl End {
+    fn name(self) -> &'static str {
+        match self {
+            End::Closed(why) => why,
+            End::Stopped(Stop::EndOfStream) => "end_of_stream",
+            End::Stopped(Stop::Reset) => "reset",
+            End::Stopped(Stop::Timeout) => "timeout",
+        }
+    }
+}
+
+impl From<Stop> for End {
+    fn from(stop: Stop) -> Self {
+        End::Stopped(stop)
+    }
+}
+
+impl Connection {
+    fn new(client: Client, shared: Shared) -> Self {
+        let visit = receive::client(&shared.receiver, journal::new_id(), client);
+        Connection { shared, visit, transaction: None, unseen: Unseen::default(), commands: 0, transactions: 0 }
+    }
+
+    /// Commands and replies, until TLS is to begin (`Ok`) or the connection ends.
+    async fn converse(&mut self, wire: &mut Wire, session: &mut Session) -> Result<TlsAcceptor, End> {
+        loop {
+            let from = wire.input.position();
+            let Some(step) = session.step(&mut wire.input) else {
+                self.wait(wire, session).await?;
+                continue;
+            };
+            self.commands += 1;
+            self.unseen.on_command(from, &self.shared.receiver).await;
+            match step {
+                Step::Reply(reply) => wire.queue(&reply),
+                Step::Mail(mail) => {
+                    let (transaction, verdict) = receive::sender(&self.shared.receiver, &self.visit, &mail);
+                    wire.queue(&mail.answer(verdict));
+                    self.transaction = Some(transaction);
+                }
+                Step::Rcpt(rcpt) => {
+                    let transaction = self.transaction.as_mut().ok_or(End::Closed("internal_error"))?;
+                    let reply = receive::recipient(&self.shared.receiver, transaction, &rcpt);
+                    wire.queue(&rcpt.answer(reply));
+                }
+                Step::Data(data) => self.data(wire, data).await?,
+                Step::StartTls(reply) => {
+                    wire.queue(&reply);
+                    wire.flush().await?;
+                    return self.shared.tls.clone().ok_or(End::Closed("no_tls"));
+                }
+                Step::Close(reply) => {
+                    wire.queue(&reply);
+                    wire.flush().await?;
+                    return Err(End::Closed(if reply.code() == 221 { "quit" } else { "too_many_errors" }));
+                }
+            }
+        }
+    }
+
+    /// Flushes, then waits for octets. A service that stops ends a session that has no transaction open.
+    async fn wait(&mut self, wire: &mut Wire, session: &Session) -> Result<(), End> {
+        wire.flush().await?;
+        wire.input.release_memory();
+        let hostname = &self.shared.settings.hostname;
+        let shutdown = &mut self.shared.shutdown;
+        let (last_reply, why) = tokio::select! {
+            biased;
+            read = wire.read() => match read {
+                Ok(()) => return Ok(()),
+                Err(Stop::Timeout) => (reply::timeout(hostname), "timeout"),
+                Err(stop) => return Err(stop.into()),
+            },
+            _ = shutdown.wait_for(|stop| *stop), if session.envelope().is_none() => (reply::shutting_down(hostname), "shutdown"),
+        };
+        wire.queue(&last_reply);
+        wire.flush().await?;
+        Err(End::Closed(why))
+    }
+
+    /// DATA: reads the mail data to its end, asks what becomes of it, and sends the final reply.
+    async fn data(&mut self, wire: &mut Wire, data: Data<'_>) -> Result<(), End> {
+        wire.queue(&data.go_ahead());
+        wire.flush().await?;
+        let (decoded, octets) = match read_mail_data(wire, &data).await {
+            Err(Stop::Timeout) => {
+                wire.queue(&reply::timeout(&self.shared.settings.hostname));
+                wire.flush().await?;
+                return Err(End::Closed("timeout"));
+            }
+            read => read?,
+        };
+        let transaction = self.transaction.take().ok_or(End::Closed("internal_error"))?;
+        let receiver = &self.shared.receiver;
+        let (reply, receipt) = match decoded {
+            Ok(message) => receive::message(receiver, transaction, Message::new(message)).await,
+            Err(error) => {
+                let reply = data.refusal(error);
+                receive::refused(receiver, transaction, octets, &reply);
+                (reply, Receipt::new())
+            }
+        };
+        self.transactions += 1;
+        let provable = receipt.is_empty() || wire.drain().await;
+        wire.queue(&data.answer(reply));
+        wire.flush().await?;
+        self.unseen.add(receipt, if provable { wire.input.received() } else { u64::MAX });
+        Ok(())
+    }
+
+    fn log(&self, end: &'static str, started: Instant) {
+        let record = journal::Connection {
+            id: self.visit.id,
+            client: self.visit.client.clone(),
+            commands: self.commands,
+            transactions: self.transactions,
+            end,
+            duration: started.elapsed(),
+        };
+        record.log();
+    }
+}
+
+/// The mail data, or why it is refused; and how many octets it had.
+async fn read_mail_data(wire: &mut Wire, data: &Data<'_>) -> Result<(Result<Vec<u8>, DataError>, u64), Stop> {
+    let (mut decoder, mut octets) = (data.decoder(), Vec::new());
+    loop {
+        if let Some(end) = decoder.push(&mut wire.input, &mut octets) {
+            return Ok((end.map(|()| octets), decoder.octets()));
+        }
+        wire.read().await?;
+    }
+}
+
+/// Deliveries whose reply was flushed, but is not provably seen yet.
+#[derive(Default)]
+struct Unseen {
+    receipt: Receipt,
+    /// A command that begins at this octet of the input, or behind it, was sent after the reply had gone out.
+    from: u64,
+}
+
+impl Unseen {
+    fn add(&mut self, receipt: Receipt, from: u64) {
+        self.receipt.extend(receipt);
+        self.from = from;
+    }
+
+    /// A command began at this octet of the input.
+    async fn on_command(&mut self, at: u64, receiver: &Arc<Receiver>) {
+        if at >= self.from && !self.receipt.is_empty() {
+            self.release(receiver).await;
+        }
+    }
+
+    async fn release(&mut self, receiver: &Arc<Receiver>) {
+        receive::seen(receiver, std::mem::take(&mut self.receipt)).await;
+    }
+}

@@ -1,0 +1,244 @@
+//! The wire: one client's socket, in clear or under TLS, with its deadlines and queues.
+//!
+//! *Does:* queues replies and flushes them before it waits; reads octets into the session's [`Input`]; negotiates TLS; and
+//! finds out whether the client has seen what was flushed (DESIGN: "The ledger").
+//! *Guarantees:* nothing waits without a deadline. Octets that came before STARTTLS never reach the session under TLS.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::envelope::Tls;
+use crate::smtp::{Input, Reply};
+
+/// How long a client may be silent, in seconds (RFC 5321 section 4.5.3.2.7: at least five minutes).
+pub const SILENCE_SECONDS_MAX: u64 = 300;
+/// How long a client may take to read a reply, in seconds.
+pub const FLUSH_SECONDS_MAX: u64 = 300;
+/// How long the TLS handshake may take, in seconds.
+pub const HANDSHAKE_SECONDS_MAX: u64 = 60;
+/// After the last reply: how long, in milliseconds, the client's remaining octets are read away, so that no reset
+/// overtakes that reply.
+pub const LINGER_MILLIS_MAX: u64 = 2_000;
+/// Octets that a client may send ahead of a final reply before that reply stops counting as provably seen.
+pub const AHEAD_OCTETS_MAX: usize = 65_536;
+/// Octets read at once.
+const CHUNK_OCTETS: usize = 32_768;
+
+/// A socket in clear or under TLS.
+#[derive(Debug)]
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+
+    async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        match self {
+            Transport::Plain(stream) => stream.write_all(octets).await,
+            Transport::Tls(stream) => {
+                stream.write_all(octets).await?;
+                stream.flush().await
+            }
+        }
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Transport::Plain(stream) => stream.shutdown().await,
+            Transport::Tls(stream) => stream.shutdown().await,
+        }
+    }
+}
+
+/// Why nothing more comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The client ended its stream.
+    EndOfStream,
+    /// The connection broke.
+    Reset,
+    /// A deadline passed.
+    Timeout,
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // Under TLS: an end of stream without close_notify, as many clients end.
+            io::ErrorKind::UnexpectedEof => Stop::EndOfStream,
+            _ => Stop::Reset,
+        }
+    }
+}
+
+/// One client's octets, both ways.
+#[derive(Debug)]
+pub struct Wire {
+    transport: Transport,
+    queue: Vec<u8>,
+    /// What arrived and waits for the session.
+    pub input: Input,
+}
+
+impl Wire {
+    /// Takes over a connection in clear.
+    pub fn new(stream: TcpStream) -> Self {
+        Wire { transport: Transport::Plain(stream), queue: Vec::new(), input: Input::default() }
+    }
+
+    /// Queues a reply. It goes out with the next [`Wire::flush`].
+    pub fn queue(&mut self, reply: &Reply) {
+        reply.write_to(&mut self.queue);
+    }
+
+    /// Sends what is queued.
+    pub async fn flush(&mut self) -> Result<(), Stop> {
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        let queue = std::mem::take(&mut self.queue);
+        match timeout(Duration::from_secs(FLUSH_SECONDS_MAX), self.transport.write_all(&queue)).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(Stop::Timeout),
+        }
+    }
+
+    /// Waits for octets, and adds them to the input.
+    pub async fn read(&mut self) -> Result<(), Stop> {
+        match timeout(Duration::from_secs(SILENCE_SECONDS_MAX), self.read_some()).await {
+            Ok(Ok(0)) => Err(Stop::EndOfStream),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(Stop::Timeout),
+        }
+    }
+
+    async fn read_some(&mut self) -> io::Result<usize> {
+        let Wire { transport, input, .. } = self;
+        poll_fn(|cx| poll_into(transport, input, cx)).await
+    }
+
+    /// Reads what is there until the socket would block, before a final reply is flushed: only a command that arrives in
+    /// octets read after that flush can be an answer to it. False if that cannot be told: the client ended its stream
+    /// already, or sent very much ahead.
+    pub async fn drain(&mut self) -> bool {
+        while self.input.pending().len() < AHEAD_OCTETS_MAX {
+            // The kernel is asked itself: the runtime may not know yet that octets have arrived.
+            let mut peeked = [0];
+            match rustix::net::recv(self.transport.tcp(), &mut peeked[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+                Err(rustix::io::Errno::AGAIN) => return true,
+                Ok((_, 1..)) => {}
+                Ok(_) | Err(_) => return false,
+            }
+            if self.transport.tcp().readable().await.is_err() {
+                return false;
+            }
+            let Wire { transport, input, .. } = self;
+            let read = poll_fn(|cx| Poll::Ready(poll_into(transport, input, cx)));
+            // Unconstrained: a spent scheduling budget must not look like an empty socket.
+            match tokio::task::unconstrained(read).await {
+                Poll::Ready(Ok(1..)) | Poll::Pending => {}
+                Poll::Ready(_) => return false,
+            }
+        }
+        false
+    }
+
+    /// The client's end of stream has been read: had it received every octet that was flushed?
+    pub fn all_acknowledged(&self) -> bool {
+        let tcp = self.transport.tcp();
+        let mut peeked = [0];
+        // A close_notify alone is not the end of the TCP stream; a reset is an error here.
+        let ended = rustix::net::recv(tcp, &mut peeked[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let intact = socket2::SockRef::from(tcp).take_error().is_ok_and(|error| error.is_none());
+        matches!(ended, Ok((_, 0))) && intact && unacknowledged_octets(tcp).is_ok_and(|octets| octets == 0)
+    }
+
+    /// Negotiates TLS. Octets that already wait end the connection: they were sent in clear (CVE-2011-0411).
+    pub async fn start_tls(self, acceptor: &TlsAcceptor) -> Result<(Wire, Tls), Stop> {
+        let Transport::Plain(stream) = self.transport else { return Err(Stop::Reset) };
+        if !self.input.is_empty() {
+            return Err(Stop::Reset);
+        }
+        let handshake = acceptor.accept(stream);
+        let stream = match timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), handshake).await {
+            Ok(stream) => stream?,
+            Err(_) => return Err(Stop::Timeout),
+        };
+        let session = stream.get_ref().1;
+        let tls = Tls {
+            version: match session.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3".into(),
+                Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2".into(),
+                other => format!("{other:?}"),
+            },
+            cipher: session.negotiated_cipher_suite().map(|s| format!("{:?}", s.suite())).unwrap_or_default(),
+        };
+        let wire = Wire { transport: Transport::Tls(Box::new(stream)), queue: Vec::new(), input: Input::default() };
+        Ok((wire, tls))
+    }
+
+    /// Ends the connection from our side. What the client still sends is read away for a moment: a reset, which closing
+    /// with unread octets would cause, could overtake the last reply.
+    pub async fn close(mut self) {
+        let end = async {
+            if self.transport.shutdown().await.is_err() {
+                return;
+            }
+            while matches!(self.read_some().await, Ok(1..)) {
+                self.input = Input::default();
+            }
+        };
+        // Out of time or not: the socket is closed now.
+        let _ = timeout(Duration::from_millis(LINGER_MILLIS_MAX), end).await;
+    }
+}
+
+/// Reads once, through a buffer on the stack: an idle connection holds none.
+fn poll_into(transport: &mut Transport, input: &mut Input, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut chunk = [MaybeUninit::uninit(); CHUNK_OCTETS];
+    let mut buf = ReadBuf::uninit(&mut chunk);
+    transport.poll_read(cx, &mut buf).map_ok(|()| {
+        input.extend(buf.filled());
+        buf.filled().len()
+    })
+}
+
+/// Octets that were written to the socket and that the peer has not acknowledged.
+fn unacknowledged_octets(socket: impl AsFd) -> io::Result<i32> {
+    /// `SIOCOUTQ` of tcp(7), which is `TIOCOUTQ`.
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: SIOCOUTQ (tcp(7)) stores one C int through its argument and does nothing else, which is what `Getter` with
+    // an `i32` output declares; the descriptor is borrowed for the call.
+    let octets = unsafe {
+        let getter = rustix::ioctl::Getter::<SIOCOUTQ, i32>::new();
+        rustix::ioctl::ioctl(socket, getter)
+    };
+    octets.map_err(io::Error::from)
+}

@@ -1,0 +1,127 @@
+//! Examination: what can be found out about a message, whoever its recipients are.
+//!
+//! *Never does:* judge. `mxkeep scan` examines stored messages through the same code.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::address::{Host, ReversePath};
+use crate::authentication::{Authentication, Authenticator, Iprev, MethodResult, Spf, SpfIdentity};
+use crate::journal;
+use crate::message::Message;
+use crate::receive::evidence::evidence;
+use crate::rules::{Hits, Rules};
+
+/// Messages up to this size are searched by the rules on the worker that has them; larger ones elsewhere, in octets.
+const INLINE_OCTETS_MAX: usize = 65_536;
+
+/// Runs the checks. Clones are cheap.
+#[derive(Clone)]
+pub struct Examiner {
+    /// SPF, DKIM, DMARC, iprev; `None`: without DNS.
+    authenticator: Option<Authenticator>,
+    rules: Rules,
+}
+
+/// Who sends: what SPF and the rules need to know of the session.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// The client's address, if it is known.
+    pub address: Option<IpAddr>,
+    /// What it called itself.
+    pub helo: Option<Host>,
+    /// MAIL FROM.
+    pub reverse_path: ReversePath,
+}
+
+/// What was found out.
+pub struct Examination {
+    /// SPF, DKIM, DMARC, iprev; `None`: without DNS.
+    pub authentication: Option<Authentication>,
+    /// The rules that hit.
+    pub hits: Hits,
+    /// How long authentication was waited for.
+    pub authentication_time: Duration,
+    /// How long the rules took.
+    pub rules_time: Duration,
+}
+
+impl Examiner {
+    /// An examiner; without an authenticator it asks no DNS, and rules that need it do not run.
+    pub fn new(authenticator: Option<Authenticator>, rules: Rules) -> Self {
+        Examiner { authenticator, rules }
+    }
+
+    /// How many rules there are.
+    pub fn rules_count(&self) -> usize {
+        self.rules.scored().count()
+    }
+
+    /// iprev of the client (RFC 8601 section 2.7.3).
+    pub async fn iprev(&self, client: Option<IpAddr>) -> Iprev {
+        match (&self.authenticator, client) {
+            (Some(authenticator), Some(client)) => authenticator.iprev(client).await,
+            (_, client) => {
+                let address = client.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+                Iprev { result: MethodResult::None, address, name: None }
+            }
+        }
+    }
+
+    /// SPF of the sender (RFC 7208); the null reverse-path is checked by its HELO identity (section 2.4).
+    pub async fn spf(&self, sender: &Sender) -> Spf {
+        match (&self.authenticator, sender.address, &sender.helo) {
+            (Some(authenticator), Some(address), Some(helo)) => {
+                authenticator.spf(address, helo, &sender.reverse_path).await
+            }
+            _ => Spf {
+                result: MethodResult::None,
+                identity: SpfIdentity::MailFrom,
+                domain: None,
+                explanation: None,
+                reason: None,
+            },
+        }
+    }
+
+    /// DKIM, DMARC and the rules.
+    pub async fn examine(&self, message: &Arc<Message>, sender: &Sender, spf: Spf, iprev: Iprev) -> Examination {
+        let started = Instant::now();
+        let authentication = match &self.authenticator {
+            Some(authenticator) => Some(authenticator.verify(message, spf, iprev).await),
+            None => None,
+        };
+        let authentication_time = started.elapsed();
+        let started = Instant::now();
+        let hits = self.evaluate(message, authentication.as_ref(), sender).await;
+        Examination { authentication, hits, authentication_time, rules_time: started.elapsed() }
+    }
+
+    /// The rules' hits. A rule set that fails on a message finds nothing in it: that is logged, and costs no mail.
+    async fn evaluate(&self, message: &Arc<Message>, found: Option<&Authentication>, sender: &Sender) -> Hits {
+        if message.octets().len() <= INLINE_OCTETS_MAX {
+            return self.rules.evaluate(message, found.map(|found| evidence(found, sender)).as_ref());
+        }
+        let (rules, message) = (self.rules.clone(), message.clone());
+        let (found, sender) = (found.cloned(), sender.clone());
+        let evaluated = tokio::task::spawn_blocking(move || {
+            rules.evaluate(&message, found.as_ref().map(|found| evidence(found, &sender)).as_ref())
+        });
+        evaluated.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the rules failed on a message: it goes on without a score");
+            Hits::default()
+        })
+    }
+}
+
+impl Examination {
+    /// Puts what was found on record.
+    pub fn put_on(&self, record: &mut journal::Transaction) {
+        record.authentication = self.authentication.clone();
+        record.score = Some(self.hits.score());
+        record.hits = self.hits.hits.iter().map(|hit| (hit.name.to_string(), hit.score)).collect();
+        record.durations.authentication = self.authentication_time;
+        record.durations.rules = self.rules_time;
+    }
+}

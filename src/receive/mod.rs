@@ -1,0 +1,202 @@
+//! The mail path: what the protocol asks, in the order in which it asks.
+//!
+//! ```text
+//! client     (connect)       iprev starts
+//! sender     (MAIL)          SPF starts
+//! recipient  (RCPT)          does the mailbox exist?
+//! message    (end of data)   ledger, examination, verdicts, delivery, record
+//! seen       (afterwards)    the client has seen our reply: the ledger may forget
+//! ```
+//!
+//! *Guarantees:* 250 at the end of data is said only after every copy and every directory is on disk. Trouble in writing
+//! mail is 4yz; trouble with state or DNS refuses nothing. Blocking work stays off the async workers.
+
+mod evidence;
+mod examine;
+mod message;
+mod set_up;
+mod trace;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tokio::sync::OnceCell;
+
+use crate::address::{ForwardPath, ReversePath};
+use crate::authentication::{Iprev, Spf};
+use crate::delivery::ledger;
+use crate::envelope::{Client, Helo, Id, Tls};
+use crate::journal;
+use crate::mailbox::{Class, Lookup, Recipient};
+use crate::message::Message;
+use crate::smtp::{Mail, Rcpt, Reply};
+use crate::verdict::{Cause, Question, Verdict};
+
+pub use examine::{Examination, Examiner, Sender};
+pub use set_up::{Receiver, SetUpError};
+
+/// One client's visit: what holds for all its transactions.
+pub struct Visit {
+    /// The connection's id.
+    pub id: Id,
+    /// Who is connected.
+    pub client: Client,
+    iprev: Arc<OnceCell<Iprev>>,
+}
+
+impl Visit {
+    /// TLS has been negotiated.
+    pub fn on_tls(&mut self, tls: Tls) {
+        self.client.tls = Some(tls);
+    }
+}
+
+/// One transaction, from MAIL on.
+pub struct Transaction {
+    id: Id,
+    connection: Id,
+    client: Client,
+    helo: Option<Helo>,
+    reverse_path: ReversePath,
+    started: Instant,
+    time: Timestamp,
+    iprev: Arc<OnceCell<Iprev>>,
+    spf: Arc<OnceCell<Spf>>,
+    /// For each accepted RCPT: the path as given, and the mailboxes behind it.
+    recipients: Vec<(ForwardPath, Vec<Recipient>)>,
+}
+
+/// Ledger entries whose reply is on its way: to be released when the client has seen it.
+pub type Receipt = Vec<ledger::Key>;
+
+/// A client has connected: what can be found out about it starts now, and is waited for at the end of data.
+pub fn client(receiver: &Arc<Receiver>, id: Id, client: Client) -> Visit {
+    let iprev = Arc::new(OnceCell::new());
+    let (examiner, cell, address) = (receiver.examiner.clone(), iprev.clone(), client.address);
+    tokio::spawn(async move { cell.get_or_init(|| examiner.iprev(Some(address))).await.result });
+    Visit { id, client, iprev }
+}
+
+/// MAIL: may this sender open a transaction? So far everybody may: refusals are spoken at RCPT and later, so that sender
+/// and recipient are on record. SPF starts.
+pub fn sender(receiver: &Arc<Receiver>, visit: &Visit, mail: &Mail<'_>) -> (Transaction, Reply) {
+    let transaction = Transaction {
+        id: journal::new_id(),
+        connection: visit.id,
+        client: visit.client.clone(),
+        helo: mail.helo().cloned(),
+        reverse_path: mail.envelope().reverse_path.clone(),
+        started: Instant::now(),
+        time: Timestamp::now(),
+        iprev: visit.iprev.clone(),
+        spf: Arc::default(),
+        recipients: Vec::new(),
+    };
+    let (examiner, cell, sender) = (receiver.examiner.clone(), transaction.spf.clone(), transaction.sender());
+    tokio::spawn(async move { cell.get_or_init(|| examiner.spf(&sender)).await.result });
+    let reply = Verdict::Accept.reply(Question::Sender, &transaction.id);
+    (transaction, reply)
+}
+
+/// RCPT: do we take responsibility for this recipient?
+pub fn recipient(receiver: &Receiver, transaction: &mut Transaction, rcpt: &Rcpt<'_>) -> Reply {
+    let path = rcpt.forward_path();
+    let verdict = match receiver.mailboxes.look_up(path) {
+        Lookup::NotOurs => Verdict::Reject(Cause::NotOurDomain),
+        Lookup::UnknownUser => Verdict::Reject(Cause::UnknownMailbox),
+        Lookup::Local(recipients) => transaction.admit(path, recipients),
+    };
+    let reply = verdict.reply(Question::Recipient, &transaction.id);
+    if let Some(cause) = verdict.cause() {
+        transaction.log_refused_recipient(path, cause, &reply);
+    }
+    reply
+}
+
+/// The end of the mail data: what becomes of the message? Hands back the final reply, and what to release once it is seen.
+pub async fn message(receiver: &Arc<Receiver>, transaction: Transaction, message: Message) -> (Reply, Receipt) {
+    let mut record = transaction.record(message.octets().len() as u64);
+    let arrival = message::Arrival::new(receiver, transaction, message);
+    let (verdict, receipt) = match arrival.look_up(&mut record).await {
+        Ok(claims) => arrival.judge_and_deliver(claims, &mut record).await,
+        Err(verdict) => (verdict, Receipt::new()),
+    };
+    let reply = verdict.reply(Question::Message, &record.id);
+    record.conclude(verdict.name(), verdict.cause().map(Cause::name), &reply);
+    receiver.counters.count(&record);
+    record.log();
+    (reply, receipt)
+}
+
+/// Mail data that broke the protocol has been refused by this reply: it goes on record as well.
+pub fn refused(receiver: &Receiver, transaction: Transaction, octets: u64, reply: &Reply) {
+    let mut record = transaction.record(octets);
+    record.conclude("reject", Some("protocol"), reply);
+    receiver.counters.count(&record);
+    record.log();
+}
+
+/// The client has provably seen the reply: the same octets sent again are a new message from now on.
+pub async fn seen(receiver: &Arc<Receiver>, receipt: Receipt) {
+    let receiver = receiver.clone();
+    // A release that fails costs at most a second try that is taken for the first.
+    let _ = tokio::task::spawn_blocking(move || receiver.ledger.release(&receipt)).await;
+}
+
+impl Transaction {
+    fn sender(&self) -> Sender {
+        Sender {
+            address: Some(self.client.address),
+            helo: self.helo.as_ref().map(|helo| helo.host.clone()),
+            reverse_path: self.reverse_path.clone(),
+        }
+    }
+
+    /// Takes a recipient that exists, if it may share the transaction with those before it.
+    fn admit(&mut self, path: &ForwardPath, recipients: Vec<Recipient>) -> Verdict {
+        let class = |recipients: &[Recipient]| recipients.first().map_or(Class::Ordinary, |recipient| recipient.class);
+        match self.recipients.first() {
+            // A notification has one recipient (RFC 5321 section 4.5.5).
+            Some(_) if self.reverse_path == ReversePath::Null => Verdict::Defer(Cause::NotificationRecipients),
+            Some((_, first)) if class(first) != class(&recipients) => Verdict::Defer(Cause::MixedClasses),
+            _ => {
+                self.recipients.push((path.clone(), recipients));
+                Verdict::Accept
+            }
+        }
+    }
+
+    /// The decision record, as far as it is known before the message is judged.
+    fn record(&self, octets: u64) -> journal::Transaction {
+        journal::Transaction {
+            id: self.id,
+            connection: self.connection,
+            client: self.client.clone(),
+            helo: self.helo.clone(),
+            reverse_path: self.reverse_path.to_string(),
+            recipients: Vec::new(),
+            octets,
+            authentication: None,
+            score: None,
+            hits: Vec::new(),
+            verdict: "",
+            cause: None,
+            reply: String::new(),
+            durations: journal::Durations { receive: self.started.elapsed(), ..Default::default() },
+        }
+    }
+
+    fn log_refused_recipient(&self, path: &ForwardPath, cause: &Cause, reply: &Reply) {
+        tracing::info!(
+            target: "mxkeep::recipient",
+            id = %self.id,
+            connection = %self.connection,
+            client = %self.client.address,
+            from = %self.reverse_path,
+            to = %path,
+            cause = cause.name(),
+            reply = %reply,
+        );
+    }
+}

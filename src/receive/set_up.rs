@@ -1,0 +1,115 @@
+//! What the mail path needs, opened in order: store, ledger, recovery, rules, resolver.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Examiner;
+use crate::authentication::Authenticator;
+use crate::config::{Config, LineEndings};
+use crate::delivery::{self, ledger::Ledger};
+use crate::dns::{DnsError, Resolver};
+use crate::journal::Counters;
+use crate::mailbox::Mailboxes;
+use crate::reputation::deferral::Deferrals;
+use crate::rules::{self, Rules};
+use crate::store::{Store, StoreError};
+
+/// Everything that the mail path needs, open.
+pub struct Receiver {
+    pub(super) hostname: String,
+    pub(super) line_endings: LineEndings,
+    pub(super) mailboxes: Mailboxes,
+    pub(super) examiner: Examiner,
+    pub(super) ledger: Ledger,
+    pub(super) deferrals: Deferrals,
+    pub(super) counters: Arc<Counters>,
+}
+
+/// Why the mail path cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// The state cannot be opened, and is not damaged: who else has it, or what is in the way?
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A rules path cannot be read.
+    #[error(transparent)]
+    Rules(#[from] rules::LoadError),
+    /// The resolver cannot be set up.
+    #[error("cannot set up DNS: {0}. Name resolvers in dns.servers, or mend /etc/resolv.conf.")]
+    Dns(#[from] DnsError),
+    /// A bug of ours.
+    #[error("set-up failed; the log says where")]
+    Panicked,
+}
+
+impl Receiver {
+    /// Opens everything, and settles what the last run left behind. Blocks.
+    pub fn set_up(config: Config) -> Result<Self, SetUpError> {
+        let examiner = Examiner::from_config(&config)?;
+        let (store, _moved_aside) = Store::open(&store_directory(&config))?;
+        let mailboxes = Mailboxes::new(&config);
+        let ledger = Ledger::new(store.clone());
+        let maildirs: Vec<_> =
+            mailboxes.all_maildirs().iter().map(|m| delivery::Maildir::new(&m.root, &m.path).unwrap()).collect();
+        delivery::recover(&ledger, &maildirs);
+        ledger.sweep();
+        Ok(Receiver {
+            hostname: config.hostname.to_string(),
+            line_endings: config.storage.line_endings,
+            mailboxes,
+            examiner,
+            ledger,
+            deferrals: Deferrals::open(store, Timestamp::now()),
+            counters: Arc::default(),
+        })
+    }
+
+    /// What was decided since the start.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Entries in the ledger.
+    pub fn ledger_entries(&self) -> u64 {
+        0
+    }
+
+    /// Rules in force.
+    pub fn rules_count(&self) -> usize {
+        self.examiner.rules_count()
+    }
+
+    /// Forgets what is old. Run it hourly. Blocks.
+    pub fn sweep(&self) {
+        self.ledger.sweep();
+        if let Err(error) = self.deferrals.sweep(Timestamp::now()) {
+            tracing::error!(%error, "the state cannot be swept");
+        }
+    }
+}
+
+impl Examiner {
+    /// The checks that a configuration asks for.
+    pub fn from_config(config: &Config) -> Result<Self, SetUpError> {
+        let resolver = Resolver::new(&config.dns.servers)?;
+        let rules = load_rules(&config.rules.paths)?;
+        let authenticator = Authenticator::new(resolver, config.hostname.clone());
+        Ok(Examiner::new(Some(authenticator), rules))
+    }
+}
+
+/// Loads the rules; what is wrong with single ones is logged, and costs no mail.
+pub fn load_rules(paths: &[PathBuf]) -> Result<Rules, rules::LoadError> {
+    let (rules, diagnostics) = Rules::load(paths)?;
+    for diagnostic in diagnostics {
+        tracing::warn!("{diagnostic}");
+    }
+    Ok(rules)
+}
+
+/// RocksDB's directory below `storage.state`, beside the control socket.
+fn store_directory(config: &Config) -> PathBuf {
+    config.storage.state.join("db")
+}

@@ -1,0 +1,321 @@
+//! Expressions: what stands in `meta` rules and behind `if`.
+//!
+//! *Does:* turns text into a small program in postfix order and runs it over numbers.
+//! *Guarantees:* parsing is iterative (a stack of operators, no recursion) and bounded by [`TOKENS_MAX`]; a program that
+//! parsed always evaluates. Division by zero is 0.
+//! *Meaning:* Perl's, as the language was born in it: `a && b` is b if a is true, `a || b` is a if a is true, comparisons
+//! and `!` give 1 or 0.
+
+/// The most tokens of one expression.
+pub const TOKENS_MAX: usize = 8_192;
+
+/// An expression over names of type `N`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Program<N> {
+    operations: Vec<Operation<N>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Operation<N> {
+    Number(f64),
+    Name(N),
+    Apply(Operator),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Not,
+    Negate,
+    Multiply,
+    Divide,
+    Add,
+    Subtract,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Equal,
+    NotEqual,
+    And,
+    Or,
+}
+
+/// What may stand on the operator stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    Apply(Operator),
+    Parenthesis,
+}
+
+enum Token<'a> {
+    Number(f64),
+    Name(&'a str),
+    Symbol(&'a str),
+}
+
+/// Longest first, so that `>=` is not read as `>`.
+const SYMBOLS: [&str; 15] = ["&&", "||", ">=", "<=", "==", "!=", ">", "<", "!", "+", "-", "*", "/", "(", ")"];
+
+impl Operator {
+    /// How strongly it binds, as in Perl (perlop).
+    fn precedence(self) -> u8 {
+        match self {
+            Operator::Not | Operator::Negate => 7,
+            Operator::Multiply | Operator::Divide => 6,
+            Operator::Add | Operator::Subtract => 5,
+            Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => 4,
+            Operator::Equal | Operator::NotEqual => 3,
+            Operator::And => 2,
+            Operator::Or => 1,
+        }
+    }
+
+    fn binary(symbol: &str) -> Option<Self> {
+        Some(match symbol {
+            "*" => Operator::Multiply,
+            "/" => Operator::Divide,
+            "+" => Operator::Add,
+            "-" => Operator::Subtract,
+            "<" => Operator::Less,
+            "<=" => Operator::LessOrEqual,
+            ">" => Operator::Greater,
+            ">=" => Operator::GreaterOrEqual,
+            "==" => Operator::Equal,
+            "!=" => Operator::NotEqual,
+            "&&" => Operator::And,
+            "||" => Operator::Or,
+            _ => return None,
+        })
+    }
+
+    fn unary(self) -> bool {
+        matches!(self, Operator::Not | Operator::Negate)
+    }
+
+    fn apply(self, a: f64, b: f64) -> f64 {
+        let truth = |value: bool| if value { 1.0 } else { 0.0 };
+        match self {
+            Operator::Not => truth(b == 0.0),
+            Operator::Negate => -b,
+            Operator::Multiply => a * b,
+            Operator::Divide if b == 0.0 => 0.0,
+            Operator::Divide => a / b,
+            Operator::Add => a + b,
+            Operator::Subtract => a - b,
+            Operator::Less => truth(a < b),
+            Operator::LessOrEqual => truth(a <= b),
+            Operator::Greater => truth(a > b),
+            Operator::GreaterOrEqual => truth(a >= b),
+            Operator::Equal => truth(a == b),
+            Operator::NotEqual => truth(a != b),
+            Operator::And => [a, b][usize::from(a != 0.0)],
+            Operator::Or => [b, a][usize::from(a != 0.0)],
+        }
+    }
+}
+
+impl Program<String> {
+    /// Reads an expression. The error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut parser = Parser { operations: Vec::new(), pending: Vec::new(), operand_next: true };
+        let mut rest = text.trim_ascii_start();
+        for _ in 0..TOKENS_MAX {
+            if rest.is_empty() {
+                return parser.finish();
+            }
+            let (token, after) = token(rest)?;
+            parser.push(token)?;
+            rest = after.trim_ascii_start();
+        }
+        Err(format!("more than {TOKENS_MAX} tokens"))
+    }
+}
+
+impl<N> Program<N> {
+    /// The same program over other names.
+    pub fn map<M>(self, mut name: impl FnMut(N) -> M) -> Program<M> {
+        let operations = self.operations.into_iter().map(|operation| match operation {
+            Operation::Number(number) => Operation::Number(number),
+            Operation::Name(found) => Operation::Name(name(found)),
+            Operation::Apply(operator) => Operation::Apply(operator),
+        });
+        Program { operations: operations.collect() }
+    }
+
+    /// The names in it, in order, repeated where they are.
+    pub fn names(&self) -> impl Iterator<Item = &N> {
+        self.operations.iter().filter_map(|operation| match operation {
+            Operation::Name(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// Its value. `stack` is scratch memory.
+    pub fn evaluate(&self, stack: &mut Vec<f64>, value: impl Fn(&N) -> f64) -> f64 {
+        stack.clear();
+        for operation in &self.operations {
+            let result = match operation {
+                Operation::Number(number) => *number,
+                Operation::Name(name) => value(name),
+                Operation::Apply(operator) => {
+                    let b = stack.pop().unwrap_or(0.0);
+                    let a = if operator.unary() { 0.0 } else { stack.pop().unwrap_or(0.0) };
+                    operator.apply(a, b)
+                }
+            };
+            stack.push(result);
+        }
+        stack.pop().unwrap_or(0.0)
+    }
+}
+
+/// The shunting-yard algorithm: operators wait until one that binds less comes.
+struct Parser {
+    operations: Vec<Operation<String>>,
+    pending: Vec<Pending>,
+    operand_next: bool,
+}
+
+impl Parser {
+    fn push(&mut self, token: Token<'_>) -> Result<(), String> {
+        let opens = |symbol| matches!(symbol, "(" | "!" | "-" | "+");
+        match token {
+            Token::Number(_) | Token::Name(_) if !self.operand_next => return Err("an operator is missing".into()),
+            Token::Number(number) => self.operations.push(Operation::Number(number)),
+            Token::Name(name) => self.operations.push(Operation::Name(name.to_owned())),
+            Token::Symbol(symbol) if self.operand_next && !opens(symbol) => {
+                return Err(format!("a value is missing before \"{symbol}\""));
+            }
+            Token::Symbol("(") if !self.operand_next => return Err("an operator is missing before \"(\"".into()),
+            Token::Symbol("(") => return self.wait(Pending::Parenthesis),
+            Token::Symbol("!") if !self.operand_next => return Err("an operator is missing before \"!\"".into()),
+            Token::Symbol("!") => return self.wait(Pending::Apply(Operator::Not)),
+            Token::Symbol("-") if self.operand_next => return self.wait(Pending::Apply(Operator::Negate)),
+            Token::Symbol("+") if self.operand_next => return Ok(()),
+            Token::Symbol(")") => return self.close(),
+            Token::Symbol(symbol) => {
+                let operator = Operator::binary(symbol).ok_or("an unknown operator")?;
+                self.settle(operator.precedence());
+                self.pending.push(Pending::Apply(operator));
+                self.operand_next = true;
+                return Ok(());
+            }
+        }
+        self.operand_next = false;
+        Ok(())
+    }
+
+    fn wait(&mut self, pending: Pending) -> Result<(), String> {
+        self.pending.push(pending);
+        Ok(())
+    }
+
+    /// Applies what binds at least as strongly.
+    fn settle(&mut self, precedence: u8) {
+        while let Some(Pending::Apply(operator)) = self.pending.last().copied() {
+            if operator.precedence() < precedence {
+                break;
+            }
+            self.pending.pop();
+            self.operations.push(Operation::Apply(operator));
+        }
+    }
+
+    fn close(&mut self) -> Result<(), String> {
+        self.settle(0);
+        match self.pending.pop() {
+            Some(Pending::Parenthesis) => Ok(()),
+            _ => Err("a \")\" too many".into()),
+        }
+    }
+
+    fn finish(mut self) -> Result<Program<String>, String> {
+        if self.operand_next {
+            return Err("a value is missing at the end".into());
+        }
+        self.settle(0);
+        match self.pending.is_empty() {
+            true => Ok(Program { operations: self.operations }),
+            false => Err("a \")\" is missing".into()),
+        }
+    }
+}
+
+/// The first token and what follows. A name with an argument, `plugin(X)`, is one token.
+fn token(text: &str) -> Result<(Token<'_>, &str), String> {
+    if let Some(symbol) = SYMBOLS.iter().find(|symbol| text.starts_with(**symbol)) {
+        let (symbol, rest) = text.split_at(symbol.len());
+        return Ok((Token::Symbol(symbol), rest));
+    }
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':'))).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    if word.is_empty() {
+        return Err(format!("unexpected \"{}\"", text.chars().take(1).collect::<String>()));
+    }
+    if word.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        let number = word.parse().map_err(|_| format!("\"{word}\" is no number"))?;
+        return Ok((Token::Number(number), rest));
+    }
+    let call = rest.starts_with('(').then(|| rest.find(')')).flatten();
+    let (name, rest) = text.split_at(call.map_or(end, |at| end + at + 1));
+    Ok((Token::Name(name), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Result<f64, String> {
+        let program = Program::parse(text)?;
+        let of = |name: &String| match name.as_str() {
+            "A" => 1.0,
+            "B" => 2.0,
+            "plugin(X::Y)" => 3.0,
+            _ => 0.0,
+        };
+        Ok(program.evaluate(&mut Vec::new(), of))
+    }
+
+    #[test]
+    fn expressions_mean_what_perl_means() {
+        for (text, expected) in [
+            ("1 + 2 * 3", 7.0),
+            ("(1+2)*3", 9.0),
+            ("A + B >= 3", 1.0),
+            ("A&&!C", 1.0),
+            ("!A || B", 2.0),
+            ("!(A && B)", 0.0),
+            ("(A || C) && (B > 1)", 1.0),
+            ("A && B", 2.0),
+            ("C || B", 2.0),
+            ("10 - 4 - 3", 3.0),
+            ("8 / 4 / 2", 1.0),
+            ("1 / 0", 0.0),
+            ("-A + 2", 1.0),
+            ("!!B", 1.0),
+            ("! C + 1", 2.0),
+            ("A == 1 != 0", 1.0),
+            ("1 < 2 == 1", 1.0),
+            ("3.004 >= 3.003", 1.0),
+            ("plugin(X::Y) > 2", 1.0),
+            ("(((((A)))))", 1.0),
+        ] {
+            assert_eq!(value(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_expression_is_refused() {
+        let deep = "(".repeat(60_000);
+        let long = "A+".repeat(20_000);
+        for text in
+            ["", "A B", "A &&", "&& A", "(A", "A)", "A ! B", "A(", "()", "1.2.3", "A & B", "A ; B", &deep, &long]
+        {
+            assert!(value(text).is_err(), "{text:.20}");
+        }
+        let nots = format!("{}A", "!".repeat(4_000));
+        assert_eq!(value(&nots), Ok(1.0));
+        let nested = format!("{}A{}", "(".repeat(4_000), ")".repeat(4_000));
+        assert_eq!(value(&nested), Ok(1.0));
+    }
+}

@@ -1,0 +1,125 @@
+//! Our own rules: each scored rule has a mail that must hit it and one, different in one feature, that must not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mxkeep::message::Message;
+use mxkeep::rules::{Dkim, Dmarc, DmarcPolicy, Evidence, OWN, Rules, Spf};
+
+fn mails() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules")
+}
+
+fn own() -> Rules {
+    let (rules, diagnostics) = Rules::from_texts(&OWN);
+    let shown: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, [""; 0]);
+    rules
+}
+
+/// What `hit.evidence` says: `key=value` lines.
+fn evidence(text: &str) -> Evidence<'static> {
+    let mut evidence = Evidence::default();
+    for line in text.lines() {
+        let (key, value) = line.split_once('=').expect("key=value");
+        match key {
+            "spf" => evidence.spf = Some(spf(value)),
+            "spf_helo" => evidence.spf_helo = Some(spf(value)),
+            "dkim" => evidence.dkim = Some(dkim(value)),
+            "dmarc" => evidence.dmarc = Some(dmarc(value)),
+            "iprev" => evidence.iprev = Some(value == "pass"),
+            other => panic!("unknown evidence {other}"),
+        }
+    }
+    evidence
+}
+
+fn spf(value: &str) -> Spf {
+    match value {
+        "none" => Spf::None,
+        "neutral" => Spf::Neutral,
+        "pass" => Spf::Pass,
+        "fail" => Spf::Fail,
+        "softfail" => Spf::SoftFail,
+        "temperror" => Spf::TempError,
+        "permerror" => Spf::PermError,
+        other => panic!("unknown SPF result {other}"),
+    }
+}
+
+fn dkim(value: &str) -> Dkim {
+    match value {
+        "unsigned" => Dkim::Unsigned,
+        "invalid" => Dkim::Invalid,
+        "valid" => Dkim::Valid,
+        "valid_author" => Dkim::ValidAuthor,
+        other => panic!("unknown DKIM result {other}"),
+    }
+}
+
+fn dmarc(value: &str) -> Dmarc {
+    match value {
+        "missing" => Dmarc::Missing,
+        "pass" => Dmarc::Pass,
+        "fail_none" => Dmarc::Fail(DmarcPolicy::None),
+        "fail_quarantine" => Dmarc::Fail(DmarcPolicy::Quarantine),
+        "fail_reject" => Dmarc::Fail(DmarcPolicy::Reject),
+        other => panic!("unknown DMARC result {other}"),
+    }
+}
+
+/// The scored rules that hit `tests/rules/NAME/which.eml`, and their score.
+fn hits(rules: &Rules, name: &str, which: &str) -> (Vec<String>, f64) {
+    let directory = mails().join(name);
+    let path = directory.join(format!("{which}.eml"));
+    let octets = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let known = fs::read_to_string(directory.join(format!("{which}.evidence"))).ok();
+    let known = known.as_deref().map(evidence);
+    let hits = rules.evaluate(&Message::from_stored(&octets), known.as_ref());
+    (hits.hits.iter().map(|hit| hit.name.to_string()).collect(), hits.score())
+}
+
+#[test]
+fn each_rule_hits_its_mail_and_not_the_other() {
+    let rules = own();
+    for name in rules.scored() {
+        let (hit, _) = hits(&rules, name, "hit");
+        assert_eq!(hit, [name], "{name}/hit.eml");
+        let (miss, _) = hits(&rules, name, "miss");
+        assert!(!miss.iter().any(|found| found == name), "{name}/miss.eml");
+    }
+}
+
+#[test]
+fn each_directory_of_mails_belongs_to_a_rule() {
+    let rules = own();
+    let names: Vec<&str> = rules.scored().chain(["examples"]).collect();
+    for entry in fs::read_dir(mails()).expect("tests/rules") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        assert!(names.contains(&name.as_str()), "tests/rules/{name}: there is no such scored rule");
+    }
+}
+
+#[test]
+fn each_rule_is_described_and_none_is_spam_alone() {
+    let rules = own();
+    for name in rules.scored() {
+        let directory = mails().join(name);
+        let octets = fs::read(directory.join("hit.eml")).expect("hit.eml");
+        let known = fs::read_to_string(directory.join("hit.evidence")).ok();
+        let known = known.as_deref().map(evidence);
+        let found = rules.evaluate(&Message::from_stored(&octets), known.as_ref());
+        assert!(found.hits.iter().all(|hit| hit.describe.is_some()), "{name} has no describe");
+        assert!(found.score() < 5.0, "{name} is spam alone: {}", found.score());
+    }
+}
+
+/// What each whole mail must come to: ordinary mail nothing, a fraud spam, two frauds in one a refusal.
+#[test]
+fn whole_mails_score_what_they_should() {
+    let rules = own();
+    for (which, least, most) in [("ham", -1.0, 0.0), ("junk", 5.0, 14.9), ("reject", 15.0, 100.0)] {
+        let (names, score) = hits(&rules, "examples", which);
+        assert!((least..=most).contains(&score), "{which}.eml: {score} {names:?}");
+    }
+}
