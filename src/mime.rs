@@ -17,6 +17,8 @@ pub const DEPTH_MAX: usize = 50;
 pub const PARTS_MAX: usize = 1_000;
 /// How much of a message's body is looked at, in octets. Each level of nesting reads its octets once more.
 pub const INSPECTED_OCTETS_MAX: usize = 4 << 20;
+/// How much of the message's header is looked at, in octets: trace fields stand before its Content-Type.
+pub const MESSAGE_HEADER_OCTETS_MAX: usize = 256 << 10;
 /// How much of a part's own header is looked at, in octets.
 pub const PART_HEADER_OCTETS_MAX: usize = 16 << 10;
 
@@ -62,7 +64,7 @@ struct Entity<'a> {
 pub fn leaves(message: &Message) -> Leaves<'_> {
     let body = message.body();
     let inspected = &body[..body.len().min(INSPECTED_OCTETS_MAX)];
-    let header = cut(message.header(), PART_HEADER_OCTETS_MAX.max(message_header_octets_max()));
+    let header = cut(message.header(), MESSAGE_HEADER_OCTETS_MAX);
     let mut found = Leaves { truncated: inspected.len() < body.len(), ..Leaves::default() };
     let mut waiting = vec![Entity::new(header, inspected, 0, "text/plain")];
     let mut seen = 1;
@@ -76,11 +78,6 @@ pub fn leaves(message: &Message) -> Leaves<'_> {
         }
     }
     found
-}
-
-/// The message's own header may be longer than a part's: trace fields stand before Content-Type.
-const fn message_header_octets_max() -> usize {
-    256 << 10
 }
 
 impl<'a> Entity<'a> {

@@ -15,6 +15,7 @@ pub mod diagnostic;
 pub mod evaluate;
 pub mod evidence;
 pub mod expression;
+pub mod octets;
 pub mod parser;
 pub mod pattern;
 pub mod report;

@@ -1,6 +1,6 @@
 //! The parser: statements in, [`Definitions`] and [`Diagnostic`]s out.
 //!
-//! *Does:* follows `if`, `ifplugin`, `else`, `endif`; reads each statement by the one table [`DIRECTIVES`].
+//! *Does:* follows `if`, `ifplugin`, `else`, `endif`; reads each statement by the one table `DIRECTIVES`.
 //! *Guarantees:* a statement that is not understood has no effect but a diagnostic; a rule that cannot run is known by name
 //! and never hits. Conditions nest to [`CONDITIONS_MAX`].
 //! *Conditions* are answered conservatively: a plugin or feature that we do not have is false, so that the file's own
@@ -69,17 +69,21 @@ pub struct Parser {
     /// What was wrong with it.
     pub diagnostics: Vec<Diagnostic>,
     conditions: Vec<Condition>,
+    /// How many conditions are open beyond [`CONDITIONS_MAX`]. What stands in them is skipped.
+    conditions_beyond: usize,
 }
 
 struct Condition {
     span: Span,
     holds: bool,
+    in_else: bool,
 }
 
 impl Parser {
     /// Reads one source. Conditions end with it.
     pub fn read(&mut self, source: &Source) {
         self.conditions.clear();
+        self.conditions_beyond = 0;
         for statement in source.statements() {
             match statement {
                 Ok(statement) => self.statement(&statement),
@@ -102,14 +106,9 @@ impl Parser {
         let result = match statement.directive.as_str() {
             "if" => self.open(statement, condition(&statement.argument)),
             "ifplugin" => self.open(statement, Ok(is_plugin(&String::from_utf8_lossy(&statement.argument)))),
-            "else" => match self.conditions.last_mut() {
-                Some(condition) => {
-                    condition.holds = !condition.holds;
-                    Ok(())
-                }
-                None => Err(problem("else without if", IGNORED)),
-            },
-            "endif" => self.conditions.pop().map(|_| ()).ok_or_else(|| problem("endif without if", IGNORED)),
+            "else" => self.otherwise(),
+            "endif" => self.close(),
+            _ if self.conditions_beyond > 0 => return,
             _ if self.conditions.iter().any(|condition| !condition.holds) => return,
             "lang" => self.lang(statement),
             directive => self.directive(directive, statement),
@@ -120,13 +119,34 @@ impl Parser {
     }
 
     fn open(&mut self, statement: &Statement, holds: Result<bool, String>) -> Result<(), Problem> {
-        // Too deep: the innermost condition stands for what it contains, and its endif comes too early for some lines.
         if self.conditions.len() >= CONDITIONS_MAX {
-            return Err(problem("if nests too deep", IGNORED));
+            self.conditions_beyond += 1;
+            return Err(problem("if nests too deep", "what stands in it is skipped"));
         }
         let value = *holds.as_ref().unwrap_or(&false);
-        self.conditions.push(Condition { span: statement.span.clone(), holds: value });
+        self.conditions.push(Condition { span: statement.span.clone(), holds: value, in_else: false });
         holds.map(|_| ()).map_err(|what| Problem { what, instead: "the condition does not hold" })
+    }
+
+    fn otherwise(&mut self) -> Result<(), Problem> {
+        match self.conditions.last_mut() {
+            _ if self.conditions_beyond > 0 => Ok(()),
+            Some(condition) if !condition.in_else => {
+                (condition.holds, condition.in_else) = (!condition.holds, true);
+                Ok(())
+            }
+            _ => Err(problem("else without if", IGNORED)),
+        }
+    }
+
+    fn close(&mut self) -> Result<(), Problem> {
+        match self.conditions_beyond.checked_sub(1) {
+            Some(beyond) => self.conditions_beyond = beyond,
+            None => {
+                self.conditions.pop().ok_or_else(|| problem("endif without if", IGNORED))?;
+            }
+        }
+        Ok(())
     }
 
     /// `lang xx statement` holds for readers of that language; ours is English.
@@ -394,6 +414,14 @@ mod tests {
         assert_eq!(shown, expected);
         let (_, shown) = read(&"if 1\n".repeat(200));
         assert_eq!(shown.len(), 101);
+        let deep = format!(
+            "if 0\n{}header A exists:A\n{}endif\nheader B exists:B",
+            "if 1\n".repeat(150),
+            "endif\n".repeat(150)
+        );
+        assert_eq!(names(&read(&deep).0), ["B"]);
+        let (parser, shown) = read("if 0\nelse\nelse\nheader A exists:A\nendif");
+        assert_eq!((names(&parser), shown.len()), (vec!["A"], 1));
     }
 
     #[test]

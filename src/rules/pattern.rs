@@ -8,11 +8,12 @@
 //! this engine does not do: they are refused by that name.
 //! *Octets:* text is UTF-8 and a pattern is its octets, as Perl reads a rule file; `\w` and `\b` are ASCII.
 
-use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::slice::Iter;
 
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+
+use crate::rules::octets::{self, Octets};
 
 /// The largest compiled pattern, in octets.
 pub const COMPILED_OCTETS_MAX: usize = 2 << 20;
@@ -165,7 +166,7 @@ impl Translator<'_> {
     fn literal(&mut self, octet: u8) {
         match octet {
             b'_' | b' ' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => self.out.push(char::from(octet)),
-            octet => hex_escape(&mut self.out, octet),
+            octet => octets::hex_escape(&mut self.out, octet),
         }
     }
 
@@ -273,7 +274,7 @@ impl Translator<'_> {
     /// What stands behind a backslash, outside classes.
     fn escape(&mut self) -> Result<(), PatternError> {
         let &octet = self.rest.next().ok_or_else(|| PatternError::Syntax("it ends with a backslash".into()))?;
-        let set = class_escape(octet);
+        let set = octets::class_escape(octet);
         match octet {
             b'b' | b'B' if self.rest.peek() != Some(&&b'{') => self.out.extend(['\\', char::from(octet)]),
             b'A' => self.out.push_str("\\A"),
@@ -382,7 +383,7 @@ impl Translator<'_> {
             }),
             b'\\' => {
                 let &escaped = self.rest.next().ok_or_else(|| PatternError::Syntax("a class is not closed".into()))?;
-                if let Some(escaped) = class_escape(escaped) {
+                if let Some(escaped) = octets::class_escape(escaped) {
                     set.union(escaped);
                     return Ok(None);
                 }
@@ -404,7 +405,7 @@ impl Translator<'_> {
         }
         match (ahead.next(), ahead.next()) {
             (None | Some(b']'), _) => Ok(None),
-            (Some(b'\\'), Some(escaped)) if class_escape(*escaped).is_some() => Ok(None),
+            (Some(b'\\'), Some(escaped)) if octets::class_escape(*escaped).is_some() => Ok(None),
             (Some(_), _) => {
                 self.rest.next();
                 let octet = self.rest.next().copied().unwrap_or(b'-');
@@ -426,98 +427,9 @@ impl Translator<'_> {
             return None;
         }
         self.rest = ahead;
-        let set = posix_class(&name).map(|belongs| Octets::of(|b| belongs(&b) != negated));
+        let set = octets::posix_class(&name).map(|belongs| Octets::of(|b| belongs(&b) != negated));
         Some(set.ok_or_else(|| PatternError::Unsupported(format!("the class [:{name}:]"))))
     }
-}
-
-fn posix_class(name: &str) -> Option<fn(&u8) -> bool> {
-    Some(match name {
-        "alnum" => u8::is_ascii_alphanumeric,
-        "alpha" => u8::is_ascii_alphabetic,
-        "ascii" => u8::is_ascii,
-        "blank" => |b| matches!(b, b' ' | b'\t'),
-        "cntrl" => u8::is_ascii_control,
-        "digit" => u8::is_ascii_digit,
-        "graph" => u8::is_ascii_graphic,
-        "lower" => u8::is_ascii_lowercase,
-        "print" => |b| (b' '..=b'~').contains(b),
-        "punct" => u8::is_ascii_punctuation,
-        "space" => |b| b" \t\n\x0b\x0c\r".contains(b),
-        "upper" => u8::is_ascii_uppercase,
-        "word" => |b| b.is_ascii_alphanumeric() || *b == b'_',
-        "xdigit" => u8::is_ascii_hexdigit,
-        _ => return None,
-    })
-}
-
-/// The escapes that stand for a set of octets (perlrecharclass). `\v` is vertical space, not the vertical tab alone.
-fn class_escape(letter: u8) -> Option<Octets> {
-    let positive: fn(u8) -> bool = match letter.to_ascii_lowercase() {
-        b'd' => |b| b.is_ascii_digit(),
-        b'w' => |b| b.is_ascii_alphanumeric() || b == b'_',
-        b's' => |b| b" \t\n\x0b\x0c\r".contains(&b),
-        b'h' => |b| b == b' ' || b == b'\t',
-        b'v' => |b| (b'\n'..=b'\r').contains(&b),
-        _ => return None,
-    };
-    Some(Octets::of(|b| positive(b) != letter.is_ascii_uppercase()))
-}
-
-/// A set of octets.
-#[derive(Clone, Copy)]
-struct Octets([bool; 256]);
-
-impl Default for Octets {
-    fn default() -> Self {
-        Octets([false; 256])
-    }
-}
-
-impl Octets {
-    fn of(belongs: impl Fn(u8) -> bool) -> Self {
-        let mut set = Octets::default();
-        for (octet, member) in (0u8..=255).zip(&mut set.0) {
-            *member = belongs(octet);
-        }
-        set
-    }
-
-    fn add(&mut self, low: u8, high: u8) {
-        self.0.iter_mut().take(usize::from(high) + 1).skip(usize::from(low)).for_each(|member| *member = true);
-    }
-
-    fn union(&mut self, other: Octets) {
-        self.0.iter_mut().zip(other.0).for_each(|(member, other)| *member |= other);
-    }
-
-    fn write(&self, out: &mut String) {
-        out.push('[');
-        self.write_ranges(out);
-        out.push(']');
-    }
-
-    fn write_ranges(&self, out: &mut String) {
-        let mut low = None;
-        for (octet, member) in (0u8..=255).zip(self.0) {
-            let next = usize::from(octet) + 1;
-            let last = member && self.0.get(next).is_none_or(|next| !next);
-            let from = if member { *low.get_or_insert(octet) } else { octet };
-            if last {
-                hex_escape(out, from);
-                if from < octet {
-                    out.push('-');
-                    hex_escape(out, octet);
-                }
-                low = None;
-            }
-        }
-    }
-}
-
-fn hex_escape(out: &mut String, octet: u8) {
-    // Writing to a String cannot fail.
-    let _ = write!(out, "\\x{octet:02x}");
 }
 
 #[cfg(test)]

@@ -120,6 +120,7 @@ fn whole_mails_score_what_they_should() {
     let rules = own();
     for (which, least, most) in [("ham", -1.0, 0.0), ("junk", 5.0, 14.9), ("reject", 15.0, 100.0)] {
         let (names, score) = hits(&rules, "examples", which);
+        println!("{which}.eml: {score} {names:?}");
         assert!((least..=most).contains(&score), "{which}.eml: {score} {names:?}");
     }
 }

@@ -297,10 +297,12 @@ fn finish(current: &mut Address, comment: &mut Vec<u8>, bracketed: &mut bool, fo
     let comment = std::mem::take(comment);
     if !std::mem::take(bracketed) {
         let mut words = address.name.split(|b| b.is_ascii_whitespace());
-        let word = words.find(|word| word.contains(&b'@')).unwrap_or_default();
-        address.address = word.iter().copied().filter(|b| !b"<>".contains(b)).collect();
-        address.name = comment;
-    } else if address.name.trim_ascii().is_empty() {
+        if let Some(word) = words.find(|word| word.contains(&b'@')) {
+            address.address = word.iter().copied().filter(|b| !b"<>".contains(b)).collect();
+            address.name.clear();
+        }
+    }
+    if address.name.trim_ascii().is_empty() {
         address.name = comment;
     }
     if !address.address.is_empty() || !address.name.trim_ascii().is_empty() {
@@ -376,6 +378,7 @@ mod tests {
             ("undisclosed-recipients:;", "", ""),
             ("team: a@b.example, <c@d.example>;", "a@b.example\nc@d.example\n", ""),
             ("Joe <j@b.example", "j@b.example\n", "Joe\n"),
+            ("\"Joe\", <j@b.example>", "j@b.example\n", "Joe\n"),
             ("\"open <j@b.example>", "j@b.example\n", ""),
             ("", "", ""),
         ] {
