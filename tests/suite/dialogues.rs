@@ -154,9 +154,10 @@ fn over_network(dialogues: &[Dialogue], tls: bool) {
                 let result = held.and_then(|()| conversation::check_mailboxes(&server, dialogue));
                 failures.extend(result.err().map(|why| format!("{}, {pace:?}:\n{why}", dialogue.name)));
             }
-            assert!(server.stop().success(), "{}", server.log());
-            let late = conversation::take_all(&server);
-            assert!(late.is_empty(), "delivered after its dialogue: {late:#?}");
+            let (status, late) = (server.stop(), conversation::take_all(&server));
+            if !status.success() || !late.is_empty() {
+                failures.push(format!("at the end: {status}, delivered late: {late:#?}\n{}", server.log()));
+            }
         }
     }
     assert!(failures.is_empty(), "{} dialogues failed\n\n{}", failures.len(), failures.join("\n\n"));

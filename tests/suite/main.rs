@@ -5,3 +5,4 @@ mod support;
 mod dialogues;
 mod rules;
 mod session_model;
+mod tidy;

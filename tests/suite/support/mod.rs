@@ -6,5 +6,6 @@ pub mod dialogue;
 pub mod dns;
 pub mod maildir;
 pub mod memory;
+pub mod rust_source;
 pub mod server;
 pub mod smtp_client;
