@@ -66,9 +66,24 @@ mod tests {
         assert_eq!((name.to_string().as_str(), name.directory().as_str()), ("Archive.2026", ".Archive.2026"));
         assert!("Junk E-mail".parse::<FolderName>().is_ok());
         let long = "a".repeat(201);
-        for text in
-            ["", ".", "..", "/", "a..b", "a.", "/a", " ", "inbox", "a\nb", "a\0", "Gel\u{f6}scht", "a&b", "~a", "a*", &long]
-        {
+        for text in [
+            "",
+            ".",
+            "..",
+            "/",
+            "a..b",
+            "a.",
+            "/a",
+            " ",
+            "inbox",
+            "a\nb",
+            "a\0",
+            "Gel\u{f6}scht",
+            "a&b",
+            "~a",
+            "a*",
+            &long,
+        ] {
             assert!(text.parse::<FolderName>().is_err(), "{text:?}");
         }
     }

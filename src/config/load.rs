@@ -13,8 +13,8 @@ use toml::de::DeTable;
 
 use super::section::{ConfigError, Problem, Report, Section, Value, Warning};
 use super::{
-    Config, DmarcMode, Dns, FolderName, Limits, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Policy, Rules, Storage,
-    TlsFiles, domains, keys,
+    Config, DmarcMode, Dns, FolderName, Limits, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Policy,
+    Rules, Storage, TlsFiles, domains, keys,
 };
 
 /// The largest configuration file, in octets.

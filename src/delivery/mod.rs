@@ -23,6 +23,7 @@ mod beneath;
 mod content;
 mod entry;
 pub mod ledger;
+mod listing;
 mod maildir;
 mod name;
 mod recovery;
@@ -44,6 +45,7 @@ use entry::Intent;
 use ledger::{Claim, Key};
 use maildir::Place;
 
+pub use listing::messages;
 pub use maildir::Folder;
 pub use recovery::{Recovery, TMP_AGE_MAX_S, recover};
 pub use trouble::{Kind, Trouble};

@@ -100,7 +100,7 @@ mod tests {
             let file = dir.path().join(FILE);
             old.into_iter().for_each(|old| fs::write(&file, old).unwrap());
             subscribe(dir.path(), "Junk").unwrap();
-            subscribe(dir.path(), "A/B").unwrap();
+            subscribe(dir.path(), "A.B").unwrap();
             assert_eq!(fs::read_to_string(&file).unwrap(), new);
             assert!(!dir.path().join(LOCK).exists());
         }

@@ -10,6 +10,7 @@ use anyhow::Context;
 use crate::address::Domain;
 use crate::authentication::signing::Signer;
 use crate::config::Config;
+use crate::delivery;
 use crate::dns::responder::{Record, Responder, Zone};
 use crate::message::Message;
 use crate::rules;
@@ -158,10 +159,8 @@ paths = ["rules"]
 pub fn find(maildirs: &[PathBuf], told: &str) -> anyhow::Result<Option<Landed>> {
     let Some((_, id)) = told.trim_end_matches(')').rsplit_once('(') else { return Ok(None) };
     for maildir in maildirs {
-        for (folder, in_junk) in [("new", false), (".Junk/new", true)] {
-            let Ok(entries) = fs::read_dir(maildir.join(folder)) else { continue };
-            for entry in entries {
-                let path = entry?.path();
+        for (folder, in_junk) in [(maildir.clone(), false), (maildir.join(".Junk"), true)] {
+            for path in delivery::messages(&folder) {
                 let message = Message::from_stored(&fs::read(&path)?);
                 let received = message.field("Received").map(|field| String::from_utf8_lossy(field.body).into_owned());
                 if received.is_some_and(|received| received.contains(id)) {
