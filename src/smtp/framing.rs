@@ -166,7 +166,7 @@ impl Decoder {
     pub fn push(&mut self, input: &mut Input, message: &mut Vec<u8>) -> Option<Result<(), DataError>> {
         let (consumed, ended) = self.decode(input.pending(), message);
         input.consume(consumed);
-        ended.then(|| match () {
+        ended.then_some(match () {
             () if self.bare_line_end => Err(DataError::BareLineEnd),
             () if self.octets > self.octets_max => Err(DataError::TooLarge),
             () => Ok(()),
