@@ -8,7 +8,7 @@
 //! Local-parts and domains are compared without regard to ASCII case (RFC 5321 section 2.4 leaves the former to us).
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::address::{Domain, ForwardPath, Mailbox};
@@ -31,13 +31,41 @@ struct Place {
     policy: Arc<Policy>,
 }
 
-/// A Maildir, as the configuration names it.
+/// A mailbox's Maildir, as the configuration names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Maildir {
+    root: PathBuf,
+    path: PathBuf,
+}
+
+/// A path that would not stay below the mail root.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} is no path below the mail root: it may have neither `..` nor `.` nor a leading slash in it", .0.display())]
+pub struct NotBeneath(PathBuf);
+
+impl Maildir {
+    /// The Maildir at `path` below the mail root, both never from the wire. The root may be reached through symbolic links;
+    /// below it there must be none. An empty path means the root itself.
+    pub fn new(root: impl Into<PathBuf>, path: impl Into<PathBuf>) -> Result<Self, NotBeneath> {
+        let path = path.into();
+        // `components` would pass over a dot or a slash in the middle: compare the octets too.
+        let plain = path.components().all(|component| matches!(component, Component::Normal(_)));
+        let canonical: PathBuf = path.components().collect();
+        match plain && canonical.as_os_str() == path.as_os_str() {
+            true => Ok(Maildir { root: root.into(), path }),
+            false => Err(NotBeneath(path)),
+        }
+    }
+
     /// The mail root: absolute, the operator's.
-    pub root: PathBuf,
-    /// Below the root: relative, never from the wire.
-    pub path: PathBuf,
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What follows below the root.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// The answer to RCPT.
@@ -146,7 +174,8 @@ fn places(config: &Config) -> HashMap<&Mailbox, Arc<Place>> {
         let policy = Arc::new(domain.policy.clone());
         for mailbox in &domain.mailboxes {
             let path = template.expand(mailbox.local_part(), name);
-            let maildir = Maildir { root: template.root.clone(), path };
+            // cannot fail for a configuration that was loaded: its paths are checked there.
+            let Ok(maildir) = Maildir::new(&template.root, path) else { continue };
             let place = Place { mailbox: mailbox.clone(), maildir, policy: Arc::clone(&policy) };
             places.insert(mailbox, Arc::new(place));
         }
@@ -252,5 +281,14 @@ mod tests {
         let expected =
             ["a.example/alice/Maildir", "a.example/bob/Maildir", "b.example/abuse/Maildir", "b.example/carol/Maildir"];
         assert_eq!(paths, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_maildir_stays_below_its_root() {
+        assert!(Maildir::new("/m", "example.org/alice").is_ok());
+        assert!(Maildir::new("/m", "").is_ok());
+        for path in ["/etc", "..", "a/../b", "./a", "a/./b", "a//b", "a/"] {
+            assert!(Maildir::new("/m", path).is_err(), "{path}");
+        }
     }
 }

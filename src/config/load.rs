@@ -13,7 +13,7 @@ use toml::de::DeTable;
 
 use super::section::{ConfigError, Problem, Report, Section, Value, Warning};
 use super::{
-    Config, DmarcMode, Dns, Limits, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Policy, Rules, Storage,
+    Config, DmarcMode, Dns, FolderName, Limits, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Policy, Rules, Storage,
     TlsFiles, domains, keys,
 };
 
@@ -257,20 +257,7 @@ fn dns_server(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A folder as the IMAP user sees it, and as Maildir++ spells it on disk. Other letters than those of ASCII would need
-/// modified UTF-7 (RFC 3501 section 5.1.3), in which `&` is special.
-fn folder_name(text: &str) -> Result<String, String> {
-    const FOLDER_OCTETS_MAX: usize = 200;
-    let wrong = match text {
-        "" => "is empty",
-        text if text.eq_ignore_ascii_case("INBOX") => "is where mail goes that is not junk",
-        text if !text.is_ascii() => "has a letter that is not ASCII, which is not supported yet",
-        text if text.contains(['/', '&', '*', '%', '\\']) => "has one of the characters / & * % \\ in it",
-        text if text.chars().any(char::is_control) => "has a control character in it",
-        text if text.starts_with(['.', '~']) => "starts with a dot or a tilde",
-        text if text.ends_with('.') || text.contains("..") => "has a dot with no name behind it",
-        text if text.len() > FOLDER_OCTETS_MAX => "is too long",
-        text => return Ok(text.to_owned()),
-    };
-    Err(format!("\"{}\" {wrong}. Write a folder name such as \"Junk\".", text.escape_debug()))
+fn folder_name(text: &str) -> Result<FolderName, String> {
+    let advise = |wrong| format!("\"{}\" {wrong}. Write a folder name such as \"Junk\".", text.escape_debug());
+    text.parse().map_err(advise)
 }

@@ -12,6 +12,7 @@
 mod aliases;
 mod domains;
 mod files;
+mod folder;
 mod keys;
 mod load;
 mod network;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 
 pub use aliases::{ALIAS_DEPTH_MAX, ALIAS_MAILBOXES_MAX, AliasError, Directory, Target};
 pub use files::{check_files, load_certificate};
+pub use folder::{FOLDER_NAME_OCTETS_MAX, FolderName};
 pub use keys::{KEYS, Key, Preset, reference};
 pub use load::CONFIG_OCTETS_MAX;
 pub use network::Network;
@@ -144,7 +146,7 @@ pub struct Policy {
     /// `dmarc`. Default `enforce`.
     pub dmarc: DmarcMode,
     /// `junk_folder`: the name of the folder, as the IMAP user sees it. Default `Junk`.
-    pub junk_folder: String,
+    pub junk_folder: FolderName,
 }
 
 /// What a DMARC failure does.

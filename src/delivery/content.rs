@@ -1,9 +1,8 @@
 //! What stands in the file: our trace fields, then the message as it came, without the fields that were forged.
 //!
 //! *Guarantees:* an IMAP server serves the octets as received: lines are stored with LF only where turning each LF back
-//! into CRLF gives them. Otherwise (BINARYMIME with a bare CR or LF) the octets are stored as they came. The header section
-//! ends for every reader where it ended for us: if no empty line says so, one is put there, or a message that begins with
-//! white space would extend our own fields, and one with a broken header line could smuggle X-Spam fields past us.
+//! into CRLF gives them. Otherwise (BINARYMIME with a bare CR or LF) the octets are stored as they came. A message can
+//! neither continue our own fields nor hide a forged one behind a header line that is no field.
 //! *Never does:* change anything else.
 
 use std::borrow::Cow;
@@ -12,6 +11,9 @@ use memchr::memchr_iter;
 
 use super::Mail;
 use crate::config::LineEndings;
+
+/// Stands before a message that begins with white space, which would otherwise continue the last of our trace fields.
+const GUARD: &[u8] = b"X-Mxkeep-Note: what follows has no field name\r\n";
 
 /// A message as it will be stored, but for the trace fields: shared by all copies.
 pub(super) struct Content {
@@ -38,14 +40,15 @@ impl Content {
             false => LineEndings::Crlf,
         };
         let mut octets = Vec::with_capacity(message.octets().len());
-        for field in message.fields().filter(|field| !(mail.removed)(field)) {
-            append(&mut octets, field.raw, line_endings);
+        if message.octets().starts_with(b" ") || message.octets().starts_with(b"\t") {
+            append(&mut octets, GUARD, line_endings);
         }
-        let rest = message.separator_and_body();
-        if !rest.is_empty() && !rest.starts_with(b"\r\n") && !rest.starts_with(b"\n") {
-            append(&mut octets, b"\r\n", line_endings);
+        for (raw, field) in message.entries() {
+            if !field.is_some_and(|field| (mail.removed)(&field)) {
+                append(&mut octets, raw, line_endings);
+            }
         }
-        append(&mut octets, rest, line_endings);
+        append(&mut octets, message.separator_and_body(), line_endings);
         let lone_lfs = lone_lfs(&octets);
         Content { octets, line_endings, lone_lfs }
     }
@@ -140,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn the_header_section_ends_where_it_ended_for_us() {
+    fn a_message_neither_continues_our_fields_nor_hides_forged_ones() {
         for (message, stored) in [
             (&b""[..], &b"T: 1\n 2\n"[..]),
             (b"\r\nbody", b"T: 1\n 2\n\nbody"),
-            (b" : forged\r\n", b"T: 1\n 2\n\n : forged\n"),
-            (b"A: 1\r\nbroken\r\nX-Spam-Flag: NO\r\n", b"T: 1\n 2\nA: 1\n\nbroken\nX-Spam-Flag: NO\n"),
+            (b" : forged\r\n", b"T: 1\n 2\nX-Mxkeep-Note: what follows has no field name\n : forged\n"),
+            (b"A: 1\r\nbroken\r\nX-Spam-Flag: NO\r\n", b"T: 1\n 2\nA: 1\nbroken\n"),
             (b"A: 1\r\n", b"T: 1\n 2\nA: 1\n"),
             (b"A: 1", b"T: 1\n 2\nA: 1"),
             (b"X-Spam-Flag: NO", b"T: 1\n 2\n"),

@@ -155,6 +155,11 @@ impl Ledger {
         seen.collect()
     }
 
+    /// How many entries there are, more or less: each sweep counts anew.
+    pub fn entries(&self) -> usize {
+        self.shared.entries.load(Ordering::Relaxed)
+    }
+
     /// Forgets deliveries whose reply the sender has seen. Blocks.
     pub fn release(&self, keys: &[Key]) {
         self.remove(keys, "release");

@@ -6,9 +6,8 @@
 //! at any time; two opens are cheap beside one fsync), or touch mail that is there.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -16,54 +15,8 @@ use rustix::io::Errno;
 use super::beneath;
 use super::subscriptions;
 use super::trouble::Trouble;
-
-/// The longest folder name, in octets: with its dot it is a file name.
-pub const FOLDER_NAME_OCTETS_MAX: usize = 200;
-
-/// A mailbox's Maildir.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Maildir {
-    root: PathBuf,
-    path: PathBuf,
-}
-
-/// A path that would not stay below the mail root.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} is no path below the mail root: it may have neither `..` nor `.` nor a leading slash in it", .0.display())]
-pub struct NotBeneath(PathBuf);
-
-impl Maildir {
-    /// The Maildir at `path` below the mail root. Both come from the configuration. The root may be reached through
-    /// symbolic links; below it there must be none. An empty path means the root itself.
-    pub fn new(root: impl Into<PathBuf>, path: impl Into<PathBuf>) -> Result<Self, NotBeneath> {
-        let path = path.into();
-        // `components` would pass over a dot or a slash in the middle: compare the octets too.
-        let plain = path.components().all(|component| matches!(component, Component::Normal(_)));
-        let canonical: PathBuf = path.components().collect();
-        match plain && canonical.as_os_str() == path.as_os_str() {
-            true => Ok(Maildir { root: root.into(), path }),
-            false => Err(NotBeneath(path)),
-        }
-    }
-
-    /// The mail root.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// What follows below the root.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The folder's directory, below the root.
-    pub(super) fn directory(&self, folder: &Folder) -> PathBuf {
-        match folder {
-            Folder::Inbox => self.path.clone(),
-            Folder::Named(name) => self.path.join(name.directory()),
-        }
-    }
-}
+use crate::config::FolderName;
+use crate::mailbox::Maildir;
 
 /// Where in a Maildir.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -74,43 +27,13 @@ pub enum Folder {
     Named(FolderName),
 }
 
-/// The name of a folder as an IMAP user sees it; levels are separated by `/` or `.`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct FolderName(Box<str>);
-
-/// What is wrong with a folder's name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no folder name: it must be printable ASCII without & * % ~ and \\, have no empty level, and not be INBOX"
-)]
-pub struct BadFolderName(String);
-
-impl FolderName {
-    /// Reads a folder name. Names beyond ASCII need an encoding that depends on the IMAP server's settings: refused.
-    pub fn parse(text: &str) -> Result<Self, BadFolderName> {
-        let legal = |c: char| (' '..='~').contains(&c) && !"&*%~\\".contains(c);
-        let name = text.replace('/', ".");
-        let levels = name.split('.').all(|level| !level.trim().is_empty() && level.chars().all(legal));
-        match levels && name.len() <= FOLDER_NAME_OCTETS_MAX && !name.eq_ignore_ascii_case("INBOX") {
-            true => Ok(FolderName(name.into())),
-            false => Err(BadFolderName(text.to_owned())),
+impl Folder {
+    /// Its directory, below the mail root.
+    pub(super) fn directory(&self, maildir: &Maildir) -> PathBuf {
+        match self {
+            Folder::Inbox => maildir.path().to_owned(),
+            Folder::Named(name) => maildir.path().join(name.directory()),
         }
-    }
-
-    /// The levels, outermost first.
-    pub(super) fn levels(&self) -> impl Iterator<Item = &str> {
-        self.0.split('.')
-    }
-
-    fn directory(&self) -> String {
-        format!(".{}", self.0)
-    }
-}
-
-impl fmt::Display for FolderName {
-    /// Levels are separated by dots.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -135,15 +58,15 @@ impl Place {
             }
             result => result,
         }
-        .map_err(|errno| Trouble::new("open", &maildir.root.join(maildir.directory(folder)), errno))
+        .map_err(|errno| Trouble::new("open", &maildir.root().join(folder.directory(maildir)), errno))
     }
 
     fn open_existing(maildir: &Maildir, folder: &Folder) -> Result<Place, Errno> {
-        let directory = maildir.directory(folder);
-        let root = beneath::open_root(&maildir.root)?;
+        let directory = folder.directory(maildir);
+        let root = beneath::open_root(maildir.root())?;
         let tmp = beneath::open_directory(&root, &directory.join("tmp"), OFlags::PATH)?;
         let new = beneath::open_directory(&root, &directory.join("new"), OFlags::RDONLY)?;
-        Ok(Place { root: maildir.root.clone(), directory, tmp, new })
+        Ok(Place { root: maildir.root().to_owned(), directory, tmp, new })
     }
 
     /// Makes an empty file under `tmp/` that only we may read.
@@ -194,8 +117,8 @@ impl Place {
     #[cfg(test)]
     pub(super) fn open_unsyncable(maildir: &Maildir) -> Place {
         let place = Self::open_existing(maildir, &Folder::Inbox).unwrap();
-        let root = beneath::open_root(&maildir.root).unwrap();
-        let new = beneath::open_directory(&root, &maildir.path.join("new"), OFlags::PATH).unwrap();
+        let root = beneath::open_root(maildir.root()).unwrap();
+        let new = beneath::open_directory(&root, &maildir.path().join("new"), OFlags::PATH).unwrap();
         Place { new, ..place }
     }
 }
@@ -210,15 +133,15 @@ fn unlink(directory: &OwnedFd, name: &str, path: &Path) {
 /// Makes a Maildir, and the folder in it. Each step syncs its parent, and `tmp/` comes last: who finds `tmp/` knows that
 /// all the rest is durable, even if whoever made it has died since.
 fn create(maildir: &Maildir, folder: &Folder) -> Result<(), Trouble> {
-    let trouble = |errno| Trouble::new("make the Maildir", &maildir.root.join(maildir.directory(folder)), errno);
-    let inbox = beneath::make_directories(&maildir.root, &maildir.path).map_err(trouble)?;
+    let trouble = |errno| Trouble::new("make the Maildir", &maildir.root().join(folder.directory(maildir)), errno);
+    let inbox = beneath::make_directories(maildir.root(), maildir.path()).map_err(trouble)?;
     fill(&inbox).map_err(trouble)?;
     let Folder::Named(name) = folder else { return Ok(()) };
     let made = beneath::make_directory(&inbox, OsStr::new(&name.directory())).map_err(trouble)?;
     mark_as_folder(&made).map_err(trouble)?;
     fill(&made).map_err(trouble)?;
     subscriptions::add(&inbox, name).unwrap_or_else(|errno| {
-        let maildir = maildir.root.join(&maildir.path);
+        let maildir = maildir.root().join(maildir.path());
         tracing::warn!(maildir = %maildir.display(), folder = %name, %errno,
             "cannot subscribe the mailbox to its new folder: the user may have to do it");
     });
@@ -236,31 +159,4 @@ fn fill(maildir: &OwnedFd) -> Result<(), Errno> {
 fn mark_as_folder(folder: &OwnedFd) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     rustix::fs::openat(folder, "maildirfolder", flags, Mode::RUSR | Mode::WUSR).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_maildir_stays_below_its_root() {
-        assert!(Maildir::new("/m", "example.org/alice").is_ok());
-        assert!(Maildir::new("/m", "").is_ok());
-        for path in ["/etc", "..", "a/../b", "./a", "a/./b", "a//b", "a/"] {
-            assert!(Maildir::new("/m", path).is_err(), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_folder_is_one_directory() {
-        let name = FolderName::parse("Archive/2026").unwrap();
-        assert_eq!((name.to_string().as_str(), name.directory().as_str()), ("Archive.2026", ".Archive.2026"));
-        assert!(FolderName::parse("Junk E-mail").is_ok());
-        for text in
-            ["", ".", "..", "/", "a..b", "a/", "/a", " ", "inbox", "a\nb", "a\0", "Gel\u{f6}scht", "a&b", "~a", "a*"]
-        {
-            assert!(FolderName::parse(text).is_err(), "{text:?}");
-        }
-        assert!(FolderName::parse(&"a".repeat(201)).is_err());
-    }
 }

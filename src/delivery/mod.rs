@@ -37,13 +37,14 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::config::LineEndings;
+use crate::mailbox::Maildir;
 use crate::message::{Field, Message};
 use content::{Content, Stored};
 use entry::Intent;
 use ledger::{Claim, Key};
 use maildir::Place;
 
-pub use maildir::{BadFolderName, FOLDER_NAME_OCTETS_MAX, Folder, FolderName, Maildir, NotBeneath};
+pub use maildir::Folder;
 pub use recovery::{Recovery, TMP_AGE_MAX_S, recover};
 pub use trouble::{Kind, Trouble};
 
@@ -136,7 +137,7 @@ impl Staged {
 
     /// The folder, opened once.
     fn place(&mut self, maildir: &Maildir, folder: &Folder) -> Result<Arc<Place>, Trouble> {
-        let directory = maildir.directory(folder);
+        let directory = folder.directory(maildir);
         let open = self.places.iter().find(|place| place.root == maildir.root() && place.directory == directory);
         if let Some(place) = open {
             return Ok(Arc::clone(place));

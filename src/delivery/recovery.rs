@@ -18,9 +18,9 @@ use rustix::io::{Errno, Result};
 
 use super::beneath;
 use super::ledger::{Key, Ledger};
-use super::maildir::Maildir;
 use super::name;
 use super::trouble::unix_time_s;
+use crate::mailbox::Maildir;
 
 /// The age in seconds past which a file under `tmp/` belongs to nobody any more: 36 hours, as the Maildir convention has it.
 pub const TMP_AGE_MAX_S: u64 = 36 * 3600;

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::maildir::FolderName;
+use crate::config::FolderName;
 
 /// The longest `subscriptions` that is read, in octets. It would hold some ten thousand folders.
 const SUBSCRIPTIONS_OCTETS_MAX: u64 = 1 << 20;
@@ -83,7 +83,7 @@ mod tests {
 
     fn subscribe(dir: &Path, name: &str) -> Result<(), Errno> {
         let fd = File::open(dir).unwrap().into();
-        add(&fd, &FolderName::parse(name).unwrap())
+        add(&fd, &name.parse().unwrap())
     }
 
     #[test]

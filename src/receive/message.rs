@@ -196,13 +196,10 @@ impl Arrival {
             let target = &self.targets[claimed.target];
             delivery::Copy {
                 claim: claimed.claim,
-                maildir: delivery::Maildir::new(&target.recipient.maildir.root, &target.recipient.maildir.path)
-                    .unwrap(),
+                maildir: target.recipient.maildir.clone(),
                 folder: match folder {
                     Folder::Inbox => delivery::Folder::Inbox,
-                    Folder::Junk => delivery::Folder::Named(
-                        delivery::FolderName::parse(&target.recipient.policy.junk_folder).unwrap(),
-                    ),
+                    Folder::Junk => delivery::Folder::Named(target.recipient.policy.junk_folder.clone()),
                 },
                 trace: self.trace(target, &common, examination),
             }

@@ -51,10 +51,7 @@ impl Receiver {
         let (store, _moved_aside) = Store::open(&store_directory(&config))?;
         let mailboxes = Mailboxes::new(&config);
         let ledger = Ledger::new(store.clone());
-        let maildirs: Vec<_> =
-            mailboxes.all_maildirs().iter().map(|m| delivery::Maildir::new(&m.root, &m.path).unwrap()).collect();
-        delivery::recover(&ledger, &maildirs);
-        ledger.sweep();
+        delivery::recover(&ledger, &mailboxes.all_maildirs());
         Ok(Receiver {
             hostname: config.hostname.to_string(),
             line_endings: config.storage.line_endings,
@@ -73,7 +70,7 @@ impl Receiver {
 
     /// Entries in the ledger.
     pub fn ledger_entries(&self) -> u64 {
-        0
+        self.ledger.entries() as u64
     }
 
     /// Rules in force.

@@ -166,11 +166,12 @@ impl Decoder {
     pub fn push(&mut self, input: &mut Input, message: &mut Vec<u8>) -> Option<Result<(), DataError>> {
         let (consumed, ended) = self.decode(input.pending(), message);
         input.consume(consumed);
-        ended.then_some(match () {
-            () if self.bare_line_end => Err(DataError::BareLineEnd),
-            () if self.octets > self.octets_max => Err(DataError::TooLarge),
-            () => Ok(()),
-        })
+        match ended {
+            false => None,
+            true if self.bare_line_end => Some(Err(DataError::BareLineEnd)),
+            true if self.octets > self.octets_max => Some(Err(DataError::TooLarge)),
+            true => Some(Ok(())),
+        }
     }
 
     /// How many octets were taken, and whether the end stood behind them.
