@@ -117,7 +117,7 @@ fn tidy() {
 }
 
 fn root() -> PathBuf {
-    std::env::var_os("MXKEEP_TIDY_ROOT").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn sources() -> Vec<Source> {
