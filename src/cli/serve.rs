@@ -1,9 +1,10 @@
 //! `mxkeep serve`: the service, from start to stop.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{exit, load, start_log};
@@ -30,6 +31,11 @@ pub fn run(path: &Path) -> ExitCode {
 
 async fn serve(config: Config) -> ExitCode {
     let state = config.storage.state.clone();
+    // Before anybody is told that we listen: a stop must always be an orderly one.
+    let signals = match StopSignals::new() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format_args!("cannot handle signals: {error}")),
+    };
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => return fail(&error),
@@ -45,7 +51,7 @@ async fn serve(config: Config) -> ExitCode {
     let control = tokio::spawn(control.run(server.receiver().clone(), listening));
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(server.run(stopped));
-    wait_for_signal().await;
+    signals.wait().await;
     tracing::info!("stopping: open transactions may end");
     // The receivers live as long as the server runs.
     let _ = stop.send(true);
@@ -61,14 +67,22 @@ fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(exit::OS)
 }
 
-/// SIGTERM (systemd) or SIGINT (a terminal).
-pub(super) async fn wait_for_signal() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        // Without handlers the system's default ends the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// SIGTERM (systemd) and SIGINT (a terminal). From the moment this exists they no longer end the process by themselves.
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for either.
+    pub(super) async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! flushed at once, and the ledger hears of it when, and only when, the client has provably seen it (DESIGN: "The ledger").
 //! *Never does:* parse, or decide.
 
+mod tls;
 mod wire;
 
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use std::time::Instant;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use crate::envelope::Client;
 use crate::journal;
@@ -19,6 +19,8 @@ use crate::message::Message;
 use crate::receive::{self, Receipt, Receiver, Transaction, Visit};
 use crate::smtp::{Data, DataError, Session, Settings, Step, reply};
 use wire::{Stop, Wire};
+
+pub use tls::Acceptor;
 
 /// What all connections share.
 #[derive(Clone)]
@@ -28,7 +30,7 @@ pub struct Shared {
     /// What sessions announce and enforce.
     pub settings: Arc<Settings>,
     /// For STARTTLS.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Acceptor>,
     /// Becomes true when the service stops.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -105,7 +107,7 @@ impl Connection {
     }
 
     /// Commands and replies, until TLS is to begin (`Ok`) or the connection ends.
-    async fn converse(&mut self, wire: &mut Wire, session: &mut Session) -> Result<TlsAcceptor, End> {
+    async fn converse(&mut self, wire: &mut Wire, session: &mut Session) -> Result<Acceptor, End> {
         loop {
             let from = wire.input.position();
             let Some(step) = session.step(&mut wire.input) else {

@@ -16,9 +16,9 @@ use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::tls::Acceptor;
 use crate::envelope::Tls;
 use crate::smtp::{Input, Reply};
 
@@ -181,7 +181,7 @@ impl Wire {
     }
 
     /// Negotiates TLS. Octets that already wait end the connection: they were sent in clear (CVE-2011-0411).
-    pub async fn start_tls(self, acceptor: &TlsAcceptor) -> Result<(Wire, Tls), Stop> {
+    pub async fn start_tls(self, acceptor: &Acceptor) -> Result<(Wire, Tls), Stop> {
         let Transport::Plain(stream) = self.transport else { return Err(Stop::Reset) };
         if !self.input.is_empty() {
             return Err(Stop::Reset);

@@ -19,10 +19,9 @@ use socket2::{Domain as Family, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use crate::config::{self, Config};
-use crate::connection::{self, Shared};
+use crate::connection::{self, Acceptor, Shared};
 use crate::envelope::Client;
 use crate::receive::{Receiver, SetUpError};
 use crate::smtp::{Settings, reply};
@@ -48,7 +47,10 @@ pub enum StartError {
     },
     /// Certificate or key.
     #[error("{0}")]
-    Tls(config::Problem),
+    Certificate(config::Problem),
+    /// The TLS library refuses the certificate or its own settings.
+    #[error("cannot set up TLS: {0}. See tls.certificate and tls.key.")]
+    Tls(rustls::Error),
     /// What the mail path needs.
     #[error(transparent)]
     SetUp(#[from] SetUpError),
@@ -71,7 +73,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     receiver: Arc<Receiver>,
     settings: Arc<Settings>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     limiter: Arc<Limiter>,
 }
 
@@ -127,15 +129,9 @@ impl Server {
     }
 }
 
-/// TLS 1.2 and 1.3 with the configured certificate; clients need none.
-fn tls_acceptor(files: &config::TlsFiles) -> Result<TlsAcceptor, StartError> {
-    let certified = config::load_certificate(files).map_err(StartError::Tls)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let versions = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    // cannot fail: the provider has suites for both versions.
-    let builder = versions.expect("the provider supports the default versions").with_no_client_auth();
-    let resolver = rustls::sign::SingleCertAndKey::from(certified);
-    Ok(TlsAcceptor::from(Arc::new(builder.with_cert_resolver(Arc::new(resolver)))))
+fn tls_acceptor(files: &config::TlsFiles) -> Result<Acceptor, StartError> {
+    let certified = config::load_certificate(files).map_err(StartError::Certificate)?;
+    Acceptor::new(certified).map_err(StartError::Tls)
 }
 
 /// Accepts until the service stops.

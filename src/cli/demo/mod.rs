@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use tokio::sync::watch;
 
-use super::serve::wait_for_signal;
+use super::serve::StopSignals;
 use super::{exit, start_log};
 use crate::config::LogFormat;
 use crate::control::Control;
@@ -53,6 +53,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 /// True if every sample went as it should.
 async fn demo(arguments: &Arguments) -> anyhow::Result<bool> {
+    let signals = StopSignals::new()?;
     let world = World::create(&arguments.dir, arguments.listen).await?;
     let state = world.config.storage.state.clone();
     let server = Server::start(world.config.clone()).await?;
@@ -71,7 +72,7 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<bool> {
     println!("{right} of {count} went as they should.");
     if !arguments.once {
         println!("{}", world.farewell(address));
-        wait_for_signal().await;
+        signals.wait().await;
         println!("Stopping.");
     }
     // The receiver lives as long as the server runs.

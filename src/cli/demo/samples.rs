@@ -56,6 +56,10 @@ impl fmt::Display for Expected {
 
 /// All samples, in the order of the story.
 pub fn all(signer: &Signer) -> anyhow::Result<Vec<Sample>> {
+    Ok(vec![signed(signer)?, spoofed(), softfail(), spam(), unknown()])
+}
+
+fn signed(signer: &Signer) -> anyhow::Result<Sample> {
     let signed = message(
         "Ann <ann@signed.example>",
         "alice@example.test",
@@ -68,69 +72,79 @@ pub fn all(signer: &Signer) -> anyhow::Result<Vec<Sample>> {
             "Ann",
         ],
     );
-    Ok(vec![
-        Sample {
-            title: "Signed and aligned: the sender is who the message says (SPF, DKIM and DMARC pass)",
-            helo: "out.signed.example",
-            reverse_path: "ann@signed.example",
-            forward_path: "alice@example.test",
-            message: String::from_utf8(signer.sign(signed.as_bytes())?)?,
-            expected: Expected::Inbox,
-        },
-        Sample {
-            title: "Spoofed: bank.example says to reject what is not authenticated (DMARC p=reject)",
-            helo: "mail.offers.example",
-            reverse_path: "bounce@offers.example",
-            forward_path: "alice@example.test",
-            message: message(
-                "Your bank <service@bank.example>",
-                "alice@example.test",
-                "Please confirm",
-                &["Your account has been limited. Confirm it at once."],
-            ),
-            expected: Expected::Refused("550 5.7.1"),
-        },
-        Sample {
-            title: "SPF softfail: perhaps forwarded, perhaps forged; noted and scored, not refused",
-            helo: "relay.softfail.example",
-            reverse_path: "news@softfail.example",
-            forward_path: "bob@example.test",
-            message: message(
-                "News <news@softfail.example>",
-                "bob@example.test",
-                "This month",
-                &["Dear reader,", "", "this month's issue has the second part of the series on bees."],
-            ),
-            expected: Expected::Inbox,
-        },
-        Sample {
-            title: "Spam by content: the sender is genuine, the text is not wanted",
-            helo: "mail.offers.example",
-            reverse_path: "deals@offers.example",
-            forward_path: "bob@example.test",
-            message: message(
-                "Barrister Deals <deals@offers.example>",
-                "bob@example.test",
-                "Confidential",
-                &[
-                    "Dear friend,",
-                    "",
-                    "the sum of $ 4.5 million waits for the next of kin of my late client. I need a foreign partner to receive it;",
-                    "30% of the money is for you. This is strictly confidential. For the fees send bitcoin to",
-                    "1BoatSLRHtKNngkdXEeobR76b53LETtpyT and reply with your full name and telephone number.",
-                ],
-            ),
-            expected: Expected::Junk,
-        },
-        Sample {
-            title: "Unknown mailbox: refused at RCPT, before the message is sent",
-            helo: "out.signed.example",
-            reverse_path: "ann@signed.example",
-            forward_path: "nobody@example.test",
-            message: message("Ann <ann@signed.example>", "nobody@example.test", "Hello?", &["Is somebody there?"]),
-            expected: Expected::Refused("550 5.1.1"),
-        },
-    ])
+    Ok(Sample {
+        title: "Signed and aligned: the sender is who the message says (SPF, DKIM and DMARC pass)",
+        helo: "out.signed.example",
+        reverse_path: "ann@signed.example",
+        forward_path: "alice@example.test",
+        message: String::from_utf8(signer.sign(signed.as_bytes())?)?,
+        expected: Expected::Inbox,
+    })
+}
+
+fn spoofed() -> Sample {
+    Sample {
+        title: "Spoofed: bank.example says to reject what is not authenticated (DMARC p=reject)",
+        helo: "mail.offers.example",
+        reverse_path: "bounce@offers.example",
+        forward_path: "alice@example.test",
+        message: message(
+            "Your bank <service@bank.example>",
+            "alice@example.test",
+            "Please confirm",
+            &["Your account has been limited. Confirm it at once."],
+        ),
+        expected: Expected::Refused("550 5.7.1"),
+    }
+}
+
+fn softfail() -> Sample {
+    Sample {
+        title: "SPF softfail: perhaps forwarded, perhaps forged; noted and scored, not refused",
+        helo: "relay.softfail.example",
+        reverse_path: "news@softfail.example",
+        forward_path: "bob@example.test",
+        message: message(
+            "News <news@softfail.example>",
+            "bob@example.test",
+            "This month",
+            &["Dear reader,", "", "this month's issue has the second part of the series on bees."],
+        ),
+        expected: Expected::Inbox,
+    }
+}
+
+fn spam() -> Sample {
+    Sample {
+        title: "Spam by content: the sender is genuine, the text is not wanted",
+        helo: "mail.offers.example",
+        reverse_path: "deals@offers.example",
+        forward_path: "bob@example.test",
+        message: message(
+            "Barrister Deals <deals@offers.example>",
+            "bob@example.test",
+            "Confidential",
+            &[
+                "Dear friend,",
+                "",
+                "the sum of $ 4.5 million waits for the next of kin of my late client. I need a foreign partner to receive it;",
+                "30% of the money is for you. This is strictly confidential. For the fees send bitcoin to",
+                "1BoatSLRHtKNngkdXEeobR76b53LETtpyT and reply with your full name and telephone number.",
+            ],
+        ),
+        expected: Expected::Junk,
+    }
+}
+
+fn unknown() -> Sample {
+    Sample {
+        title: "Unknown mailbox: refused at RCPT, before the message is sent",
+        helo: "out.signed.example",
+        reverse_path: "ann@signed.example",
+        forward_path: "nobody@example.test",
+        message: message("Ann <ann@signed.example>", "nobody@example.test", "Hello?", &["Is somebody there?"]),
+        expected: Expected::Refused("550 5.1.1"),
+    }
 }
 
 fn message(from: &str, to: &str, subject: &str, lines: &[&str]) -> String {
