@@ -2,7 +2,9 @@
 
 mod support;
 
+mod demo;
 mod dialogues;
+mod readme;
 mod rules;
 mod session_model;
 mod tidy;
