@@ -13,7 +13,7 @@ Loads the configuration as `serve` would, reads the certificate and its key, wri
 file in the mail root and the state directory, and loads the rules. Changes nothing. Run it as the
 user that the server runs as, or permissions are not tested:
 
-  sudo -u vmail mxkeep check --config /etc/mxkeep/mxkeep.toml
+  runuser -u vmail -- mxkeep check --config /etc/mxkeep/mxkeep.toml
 
 Exit status: 0 good (there may be warnings), 78 something must be mended first.";
 

@@ -36,8 +36,9 @@ sender would get, the rules that hit and their scores. Delivers nothing.
   mxkeep scan --local --json Maildir/cur/*              no DNS; one JSON object a line
   cat message.eml | mxkeep scan -
 
-A message that was delivered has trace fields on top which were not there when it was judged: some
-rules may see that. SPF needs --ip; DKIM keys may have changed since.
+SPF needs --ip: without it the score is another one than it was when the message came. A message
+that was delivered has trace fields on top which were not there when it was judged: some rules may
+see that. DKIM keys may have changed since. The id in the reply is in no log.
 
 Exit status: 0 all were read (whatever the verdicts), 65 wrong input, 66 a file cannot be read,
 78 the configuration is wrong.";

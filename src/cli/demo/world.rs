@@ -82,7 +82,7 @@ impl World {
              \x20 cat {dir}/mail/example.test/alice/Maildir/new/*\n\n\
              To see what the server is doing, and what it says of a stored message:\n\n\
              \x20 {mxkeep} status --config {dir}/mxkeep.toml\n\
-             \x20 {mxkeep} scan --config {dir}/mxkeep.toml {dir}/mail/example.test/bob/Maildir/.Junk/new/*\n\n\
+             \x20 {mxkeep} scan --config {dir}/mxkeep.toml --ip 127.0.0.1 {dir}/mail/example.test/bob/Maildir/.Junk/new/*\n\n\
              To go on to a real set-up: take {dir}/mxkeep.toml as a start, put in your host name, domain, mailboxes and\n\
              certificate, say `mxkeep check --config FILE`, then `mxkeep serve --config FILE` (README: \"Run it for real\")."
         )
