@@ -32,7 +32,7 @@ pub enum Folder {
     Junk,
 }
 
-/// Why. Each has one row in [`Cause::row`].
+/// Why. Each has one row in `Cause::row`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cause {
     /// The recipient's domain is none of ours.

@@ -1,7 +1,7 @@
 //! `mxkeep demo`: the real server with a throw-away configuration, and sample senders that show what it does.
 //!
-//! *Does:* makes a small world below a directory ([`world`]), starts the server in it, sends the samples ([`samples`]) over
-//! real SMTP ([`client`]), and prints for each what the sender was told, where it landed and why.
+//! *Does:* makes a small world below a directory (`world`), starts the server in it, sends the samples (`samples`) over
+//! real SMTP (`client`), and prints for each what the sender was told, where it landed and why.
 //! *Never does:* talk to anything but 127.0.0.1, or write outside its directory.
 
 mod client;
