@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use diagnostic::{Diagnostic, LoadError, Span};
-pub use evidence::{Dkim, Dmarc, DmarcPolicy, Evidence, Spf};
+pub use evidence::{Evidence, Signatures};
 pub use report::spam_status_fields;
 
 use crate::message::Message;

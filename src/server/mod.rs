@@ -31,6 +31,8 @@ use limits::Limiter;
 pub const SHUTDOWN_SECONDS_MAX: u64 = 30;
 /// Connections that may wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
+/// How often the state is swept, in seconds.
+const SWEEP_SECONDS: u64 = 3600;
 /// After a failed accept: the pause before the next one, in milliseconds.
 const ACCEPT_RETRY_MILLIS: u64 = 100;
 
@@ -120,12 +122,14 @@ impl Server {
             accepting.spawn(accept(listener, shared, self.limiter.clone(), sessions.clone()));
         }
         drop(sessions);
+        let sweeping = tokio::spawn(sweep(self.receiver));
         while accepting.join_next().await.is_some() {}
         // Every session holds a sender: the channel ends when the last of them does.
         let all_ended = ended.recv();
         if tokio::time::timeout(Duration::from_secs(SHUTDOWN_SECONDS_MAX), all_ended).await.is_err() {
             tracing::warn!(seconds = SHUTDOWN_SECONDS_MAX, "stopping although transactions are still open");
         }
+        sweeping.abort();
     }
 }
 
@@ -148,6 +152,17 @@ async fn accept(listener: TcpListener, shared: Shared, limiter: Arc<Limiter>, se
                 tracing::error!(%error, "cannot accept a connection; if descriptors ran out, raise LimitNOFILE");
                 tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MILLIS)).await;
             }
+        }
+    }
+}
+
+/// Has the state forget what is old, every hour.
+async fn sweep(receiver: Arc<Receiver>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(SWEEP_SECONDS)).await;
+        let receiver = receiver.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || receiver.sweep()).await {
+            tracing::error!(%error, "the state was not swept");
         }
     }
 }
