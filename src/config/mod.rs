@@ -16,6 +16,7 @@ mod folder;
 mod keys;
 mod load;
 mod network;
+mod policy;
 mod section;
 mod template;
 #[cfg(test)]
