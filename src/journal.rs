@@ -95,7 +95,6 @@ impl Transaction {
 
     /// One event, target `mxkeep::transaction`.
     pub fn log(&self) {
-        let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
         let summary = self.authentication.as_ref().map(summary).unwrap_or_default();
         let hits: Vec<_> = self.hits.iter().map(|(name, score)| format!("{name}={score}")).collect();
         let recipients: Vec<_> = self.recipients.iter().map(Recipient::summary).collect();
@@ -106,15 +105,15 @@ impl Transaction {
             client = %self.client.address,
             helo = %self.helo.as_ref().map(|helo| helo.host.to_string()).unwrap_or_default(),
             tls = self.client.tls.as_ref().map(|tls| tls.version.as_str()).unwrap_or_default(),
-            from = %self.reverse_path,
-            to = %recipients.join(","),
+            from = self.reverse_path.as_str(),
+            to = recipients.join(",").as_str(),
             octets = self.octets,
-            authentication = %summary,
+            authentication = summary.as_str(),
             score = self.score,
             rules = %hits.join(","),
             verdict = self.verdict,
             cause = self.cause.unwrap_or_default(),
-            reply = %self.reply,
+            reply = self.reply.as_str(),
             receive_ms = millis(self.durations.receive),
             authentication_ms = millis(self.durations.authentication),
             rules_ms = millis(self.durations.rules),
@@ -131,6 +130,11 @@ fn summary(found: &Authentication) -> String {
         signatures => signatures.iter().map(|dkim| format!(" dkim={}{}", dkim.result, domain(dkim))).collect(),
     };
     format!("spf={}{dkim} dmarc={} iprev={}", found.spf.result, found.dmarc.result, found.iprev.result)
+}
+
+/// Milliseconds, to the microsecond.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
 }
 
 impl Recipient {
@@ -178,7 +182,7 @@ impl Connection {
                     commands = self.commands,
                     transactions = self.transactions,
                     end = self.end,
-                    duration_ms = self.duration.as_secs_f64() * 1000.0,
+                    duration_ms = millis(self.duration),
                 )
             };
         }
