@@ -138,6 +138,12 @@ fn millis(duration: Duration) -> f64 {
 }
 
 impl Recipient {
+    /// One that nothing has been decided of.
+    pub fn of(forward_path: &impl ToString, mailbox: &impl ToString) -> Self {
+        let (forward_path, mailbox) = (forward_path.to_string(), mailbox.to_string());
+        Recipient { forward_path, mailbox, folder: None, duplicate: false }
+    }
+
     fn summary(&self) -> String {
         let landed = match (self.duplicate, self.folder) {
             (true, _) => "duplicate",

@@ -144,16 +144,16 @@ pub enum Question {
 impl Verdict {
     /// The reply, with the id of the transaction.
     pub fn reply(&self, question: Question, id: &Id) -> Reply {
-        let accepted = |enhanced, text: &str| Reply::new(250, enhanced, format!("{text} ({id})"));
-        match (self, question) {
+        let reply = match (self, question) {
             (Verdict::Defer(cause) | Verdict::Reject(cause), _) => {
                 let (code, enhanced, text) = cause.row();
-                Reply::new(code, enhanced, format!("{text} ({id})"))
+                Reply::new(code, enhanced, text)
             }
-            (_, Question::Sender) => accepted(Enhanced(2, 1, 0), "Sender OK"),
-            (_, Question::Recipient) => accepted(Enhanced(2, 1, 5), "Recipient OK"),
-            (_, Question::Message) => accepted(Enhanced(2, 0, 0), "Message delivered"),
-        }
+            (_, Question::Sender) => Reply::new(250, Enhanced(2, 1, 0), "Sender OK"),
+            (_, Question::Recipient) => Reply::new(250, Enhanced(2, 1, 5), "Recipient OK"),
+            (_, Question::Message) => Reply::new(250, Enhanced(2, 0, 0), "Message delivered"),
+        };
+        reply.cite(id)
     }
 
     /// The verdict as one word, for logs and metrics.
@@ -249,11 +249,11 @@ pub enum Outcome {
 ///
 /// One who cannot take it now defers it for all: nobody has got it yet. What concerns the message as a whole refuses it
 /// for all; so does everybody refusing it. Where some would refuse and others take it, those who would refuse get it in
-/// Junk.
-pub fn reconcile(verdicts: &[Verdict]) -> Outcome {
+/// Junk; and so it is where `somebody_has_it` from an earlier try, for the sender must not be told that nobody does.
+pub fn reconcile(verdicts: &[Verdict], somebody_has_it: bool) -> Outcome {
     let defers = verdicts.iter().find(|v| matches!(v, Verdict::Defer(_)));
     let whole = verdicts.iter().find(|v| matches!(v, Verdict::Reject(cause) if cause.concerns_message()));
-    let all_reject = verdicts.iter().all(|v| matches!(v, Verdict::Reject(_)));
+    let all_reject = !somebody_has_it && verdicts.iter().all(|v| matches!(v, Verdict::Reject(_)));
     if let Some(verdict) = whole.or(defers).or(verdicts.first().filter(|_| all_reject)) {
         return Outcome::Refused(verdict.clone());
     }

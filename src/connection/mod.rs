@@ -55,9 +55,10 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
             Err(end) => break end,
         }
     };
-    if end == End::Stopped(Stop::EndOfStream) && wire.all_acknowledged() {
+    if end == End::Stopped(Stop::EndOfStream) && connection.unseen.provable && wire.all_acknowledged() {
         connection.unseen.release(&connection.shared.receiver).await;
     }
+    connection.abandon();
     connection.log(end.name(), started);
     if matches!(end, End::Closed(_)) {
         wire.close().await;
@@ -121,6 +122,7 @@ impl Connection {
                 Step::Mail(mail) => {
                     let (transaction, verdict) = receive::sender(&self.shared.receiver, &self.visit, &mail);
                     wire.queue(&mail.answer(verdict));
+                    self.abandon();
                     self.transaction = Some(transaction);
                 }
                 Step::Rcpt(rcpt) => {
@@ -179,18 +181,21 @@ impl Connection {
         let receiver = &self.shared.receiver;
         let (reply, receipt) = match decoded {
             Ok(message) => receive::message(receiver, transaction, Message::new(message)).await,
-            Err(error) => {
-                let reply = data.refusal(error);
-                receive::refused(receiver, transaction, octets, &reply);
-                (reply, Receipt::new())
-            }
+            Err(error) => (receive::refused(receiver, transaction, octets, data.refusal(error)), Receipt::new()),
         };
         self.transactions += 1;
         let provable = receipt.is_empty() || wire.drain().await;
         wire.queue(&data.answer(reply));
         wire.flush().await?;
-        self.unseen.add(receipt, if provable { wire.input.received() } else { u64::MAX });
+        self.unseen.add(receipt, provable, wire.input.received());
         Ok(())
+    }
+
+    /// A transaction that is open never came to its end.
+    fn abandon(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            receive::abandoned(transaction);
+        }
     }
 
     fn log(&self, end: &'static str, started: Instant) {
@@ -221,19 +226,20 @@ async fn read_mail_data(wire: &mut Wire, data: &Data<'_>) -> Result<(Result<Vec<
 #[derive(Default)]
 struct Unseen {
     receipt: Receipt,
-    /// A command that begins at this octet of the input, or behind it, was sent after the reply had gone out.
+    /// What arrives behind `from` arrived after the reply had gone out. False: that could not be told.
+    provable: bool,
     from: u64,
 }
 
 impl Unseen {
-    fn add(&mut self, receipt: Receipt, from: u64) {
+    fn add(&mut self, receipt: Receipt, provable: bool, from: u64) {
         self.receipt.extend(receipt);
-        self.from = from;
+        (self.provable, self.from) = (provable, from);
     }
 
     /// A command began at this octet of the input.
     async fn on_command(&mut self, at: u64, receiver: &Arc<Receiver>) {
-        if at >= self.from && !self.receipt.is_empty() {
+        if self.provable && at >= self.from && !self.receipt.is_empty() {
             self.release(receiver).await;
         }
     }

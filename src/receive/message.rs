@@ -1,12 +1,14 @@
 //! The end of the mail data: from a whole message to its final verdict.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::{Receipt, Receiver, Transaction, trace};
-use crate::address::ForwardPath;
+use crate::address::{ForwardPath, Mailbox};
 use crate::authentication::{self, Authentication, MethodResult};
 use crate::delivery::{self, Kind, Mail, Trouble, ledger};
 use crate::journal;
@@ -22,14 +24,23 @@ pub struct Arrival {
     receiver: Arc<Receiver>,
     transaction: Arc<Transaction>,
     message: Arc<Message>,
-    /// Each final mailbox once, with the forward-path that led to it first.
+    /// Each final mailbox once.
     targets: Arc<[Target]>,
 }
 
 /// One copy that may have to be made.
 struct Target {
+    /// The forward-path that led here: of several the first by its text, so that their order does not matter to the ledger.
     forward_path: ForwardPath,
     recipient: Recipient,
+}
+
+impl Target {
+    fn also_reached_by(&mut self, path: &ForwardPath) {
+        if path.to_string() < self.forward_path.to_string() {
+            self.forward_path = path.clone();
+        }
+    }
 }
 
 /// A target that has not got this very message yet, and the right to deliver it.
@@ -49,10 +60,15 @@ impl Arrival {
     /// Puts the pieces together.
     pub fn new(receiver: &Arc<Receiver>, transaction: Transaction, message: Message) -> Self {
         let mut targets: Vec<Target> = Vec::new();
+        let mut known: HashMap<Mailbox, usize> = HashMap::new();
         for (path, recipients) in &transaction.recipients {
             for recipient in recipients {
-                if !targets.iter().any(|target| target.recipient.mailbox == recipient.mailbox) {
-                    targets.push(Target { forward_path: path.clone(), recipient: recipient.clone() });
+                match known.entry(recipient.mailbox.clone()) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(targets.len());
+                        targets.push(Target { forward_path: path.clone(), recipient: recipient.clone() });
+                    }
+                    Entry::Occupied(entry) => targets[*entry.get()].also_reached_by(path),
                 }
             }
         }
@@ -70,12 +86,9 @@ impl Arrival {
         let (receipt, seen) = blocking(move || arrival.look_up_blocking()).await?;
         let mut claimed = Vec::new();
         for (at, (target, seen)) in self.targets.iter().zip(seen).enumerate() {
-            record.recipients.push(journal::Recipient {
-                forward_path: target.forward_path.to_string(),
-                mailbox: target.recipient.mailbox.to_string(),
-                folder: None,
-                duplicate: matches!(seen, ledger::Seen::Delivered),
-            });
+            let mut recipient = journal::Recipient::of(&target.forward_path, &target.recipient.mailbox);
+            recipient.duplicate = matches!(seen, ledger::Seen::Delivered);
+            record.recipients.push(recipient);
             match seen {
                 ledger::Seen::New(claim) => claimed.push(Claimed { target: at, claim }),
                 ledger::Seen::InFlight => return Err(Verdict::Defer(Cause::InFlight)),
@@ -107,7 +120,8 @@ impl Arrival {
         let examination = self.examine().await;
         examination.put_on(record);
         let verdicts = self.judge(&examination, &claimed).await;
-        let verdict = match verdict::reconcile(&verdicts) {
+        let somebody_has_it = claimed.len() < self.targets.len();
+        let verdict = match verdict::reconcile(&verdicts, somebody_has_it) {
             Outcome::Refused(verdict) => verdict,
             Outcome::Delivered(folders) => self.deliver(claimed, folders, examination, record).await,
         };

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use socket2::{Domain as Family, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -184,8 +185,9 @@ fn admit(
             tracing::info!(target: "mxkeep::connection", client = %client.address, end = full.name(), "refused");
             let mut wire = Vec::new();
             reply::too_many_connections(&shared.settings.hostname, full.text()).write_to(&mut wire);
-            // Best effort: a fresh socket has room for one line, and nobody waits for a client that is not served.
-            let _ = stream.try_write(&wire);
+            // Best effort: a fresh socket has room for one line, and nobody waits for a client that is not served. The
+            // kernel is asked itself: the runtime does not know yet that the socket takes octets.
+            let _ = rustix::net::send(&stream, &wire, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
             return;
         }
     };

@@ -216,8 +216,10 @@ impl Decoder {
 
     fn keep(&mut self, octets: &[u8], message: &mut Vec<u8>) {
         self.octets = self.octets.saturating_add(octets.len() as u64);
-        if self.octets <= self.octets_max {
-            message.extend_from_slice(octets);
+        match self.bare_line_end || self.octets > self.octets_max {
+            false => message.extend_from_slice(octets),
+            // It will be refused: nothing of it is held while its rest is read.
+            true => *message = Vec::new(),
         }
     }
 }
@@ -247,12 +249,12 @@ mod tests {
             (b"a\r\n.\r\n", Some(Ok(())), b"a\r\n", b""),
             (b"..a\r\n.\r\n", Some(Ok(())), b".a\r\n", b""),
             (b"a.\r\n.\r\n", Some(Ok(())), b"a.\r\n", b""),
-            (b"a\n.\r\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\n.\r\nb\r\n", b""),
-            (b"a\n.\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\n.\nb\r\n", b""),
-            (b"a\r\n.\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r\n\nb\r\n", b""),
-            (b"a\r.\r\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r.\r\nb\r\n", b""),
-            (b"a\r\n.\rb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r\n\rb\r\n", b""),
-            (b"a\r\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r\r\n", b""),
+            (b"a\n.\r\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
+            (b"a\n.\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
+            (b"a\r\n.\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
+            (b"a\r.\r\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
+            (b"a\r\n.\rb\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
+            (b"a\r\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
             (b"a\0\r\n.\r\n", Some(Ok(())), b"a\0\r\n", b""),
             (b"a\r\n.\r", None, b"a\r\n", b""),
         ] {
