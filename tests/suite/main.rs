@@ -3,6 +3,7 @@
 mod support;
 
 mod dialogues;
+mod readers;
 mod rules;
 mod session_model;
 mod tidy;

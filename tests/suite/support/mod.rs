@@ -4,6 +4,8 @@
 pub mod conversation;
 pub mod dialogue;
 pub mod dns;
+pub mod dovecot;
+pub mod imap;
 pub mod maildir;
 pub mod memory;
 pub mod owner;
