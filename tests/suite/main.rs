@@ -6,4 +6,5 @@ mod dialogues;
 mod readers;
 mod rules;
 mod session_model;
+mod swaks;
 mod tidy;
