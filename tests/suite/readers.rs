@@ -34,8 +34,10 @@ fn server(owner: &Owner, configuration: &str) -> Server {
     })
 }
 
-fn dovecot(server: &Server, owner: &Owner) -> Option<Dovecot> {
-    Dovecot::start(owner, &format!("maildir:{}/mail/%d/%n/Maildir", server.directory().display()))
+/// A Dovecot that serves this server's Maildirs, with more of a configuration.
+fn dovecot(server: &Server, owner: &Owner, configuration: &str) -> Option<Dovecot> {
+    let location = format!("maildir:{}/mail/%d/%n/Maildir", server.directory().display());
+    Dovecot::start(owner, &format!("mail_location = {location}\n{configuration}"))
 }
 
 /// Messages in which something is unusual.
@@ -109,20 +111,23 @@ fn check_octets(name: &str, served: &[u8], sent: &[u8], sender: &str) {
 
 #[test]
 fn imap_serves_what_was_sent() {
-    check_imap("", "Junk");
+    check_imap("", "", "Junk");
 }
 
+/// With CRLF on disk, Junk in a folder of a folder, and names as Courier's users know them, but for the slash.
 #[test]
-fn imap_serves_what_was_sent_with_crlf_on_disk_and_junk_in_a_folder_of_a_folder() {
-    check_imap("storage.line_endings = \"crlf\"\npolicy.junk_folder = \"Filtered.Junk\"", "Filtered.Junk");
+fn imap_serves_what_was_sent_under_other_settings() {
+    let ours = "storage.line_endings = \"crlf\"\npolicy.junk_folder = \"Filtered.Junk\"";
+    let dovecots = "namespace inbox {\n  inbox = yes\n  prefix = INBOX/\n  separator = /\n}\n";
+    check_imap(ours, dovecots, "INBOX/Filtered/Junk");
 }
 
-fn check_imap(configuration: &str, junk: &str) {
+fn check_imap(ours: &str, dovecots: &str, junk: &str) {
     let owner = Owner::of_mail();
-    let server = server(&owner, configuration);
-    let Some(dovecot) = dovecot(&server, &owner) else { return };
+    let server = server(&owner, ours);
+    let Some(dovecot) = dovecot(&server, &owner, dovecots) else { return };
     deliver(&server);
-    check_sizes_on_disk(&server, configuration.contains("crlf"));
+    check_sizes_on_disk(&server, ours.contains("crlf"));
     let mut imap = dovecot.client("alice@example.test");
     assert_eq!(imap.names("LSUB"), [junk]);
     let listed = imap.names("LIST");
@@ -168,7 +173,7 @@ fn check_mailbox(imap: &mut Imap, mailbox: &str, sender: &str) {
 fn dovecot_complains_of_a_wrong_size() {
     let owner = Owner::of_mail();
     let server = server(&owner, "");
-    let Some(dovecot) = dovecot(&server, &owner) else { return };
+    let Some(dovecot) = dovecot(&server, &owner, "") else { return };
     let mut client = server.client();
     client.expect("EHLO client.example", "250");
     client.message(SENDER, &["alice@example.test"], b"Subject: x\r\n\r\nbody\r\n");
@@ -193,8 +198,8 @@ const BUSY_MAX: Duration = Duration::from_secs(60);
 #[test]
 fn a_maildir_that_dovecot_made_and_uses_gets_more_mail() {
     let owner = Owner::of_mail();
-    let server = server(&owner, "");
-    let Some(dovecot) = dovecot(&server, &owner) else { return };
+    let server = server(&owner, "policy.junk_folder = \"Filtered.Junk\"");
+    let Some(dovecot) = dovecot(&server, &owner, "") else { return };
     let mut imap = dovecot.client("bob@example.test");
     for command in ["CREATE Sent", "SUBSCRIBE Sent", "CREATE Drafts"] {
         imap.command(command);
@@ -217,12 +222,17 @@ fn a_maildir_that_dovecot_made_and_uses_gets_more_mail() {
     });
     assert!(found.values().all(|&times| times == 1), "{found:?}");
     assert_eq!(imap.select("INBOX"), uid_validity);
-    imap.select("Junk");
+    imap.select("Filtered.Junk");
     assert_eq!(imap.sizes().len(), BUSY_MESSAGES / 4);
-    assert_eq!(imap.names("LSUB"), ["Junk", "Sent"]);
-    assert_eq!(imap.names("LIST"), ["Drafts", "INBOX", "Junk", "Sent"]);
+    assert_eq!(imap.names("LSUB"), ["Filtered.Junk", "Sent"]);
+    let listed = imap.names("LIST");
+    assert!(
+        ["Drafts", "Filtered.Junk", "INBOX", "Sent"].iter().all(|name| listed.iter().any(|n| n == name)),
+        "{listed:?}"
+    );
     imap.command("LOGOUT");
     assert!(server.maildir("bob").unfinished().is_empty());
+    check_flags(&server);
     assert_eq!(dovecot.complaints(), [""; 0]);
 }
 
@@ -242,6 +252,15 @@ fn check_name_in_cur(server: &Server) {
     let ours = messages.iter().find(|message| message.trace_field("Return-Path").is_some()).expect("it is there");
     let path = ours.path.to_string_lossy();
     assert!(path.contains("/cur/") && path.contains(&format!(",S={},W=", ours.octets.len())), "{path}");
+}
+
+/// The flags that were set over IMAP stand behind the names that we gave, where other programs find them.
+fn check_flags(server: &Server) {
+    let Some(found) = read_with_python(server.maildir("bob").path()) else { return };
+    let (inbox, junk): (Vec<_>, Vec<_>) = found.iter().partition(|seen| seen.folder.is_empty());
+    assert!(inbox.len() > BUSY_MESSAGES / 3 && junk.len() == BUSY_MESSAGES / 4, "{} {}", inbox.len(), junk.len());
+    assert!(inbox.iter().all(|seen| seen.directory == "cur" && seen.flags == "S"));
+    assert!(junk.iter().all(|seen| seen.directory == "cur" && seen.flags.is_empty()));
 }
 
 /// As a mail program does: reads what is new, marks it, and expunges every second message. How often each came.
@@ -274,13 +293,9 @@ fn subject(octets: &[u8]) -> String {
 /// `storage.line_endings = "lf"`: Python, as most programs on the machine itself, sees the file as it is.
 #[test]
 fn pythons_mailbox_reads_what_was_sent() {
-    let Some(python) = tool::find("python3") else { return };
     let server = server(&Owner::of_mail(), "");
     deliver(&server);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/support/read_maildir.py");
-    let output = Command::new(python).arg(script).arg(server.maildir("alice").path()).output().expect("it runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let found: Vec<Seen> = String::from_utf8_lossy(&output.stdout).lines().map(Seen::parse).collect();
+    let Some(found) = read_with_python(server.maildir("alice").path()) else { return };
     assert_eq!(found.len(), 2 * mails().len());
     for (folder, sender) in [("", SENDER), ("Junk", JUNK_SENDER)] {
         let in_folder = found.iter().filter(|seen| seen.folder == folder);
@@ -293,6 +308,14 @@ fn pythons_mailbox_reads_what_was_sent() {
             }
         }
     }
+}
+
+/// The messages of each folder in the order in which they were delivered. `None` where there is no Python.
+fn read_with_python(maildir: &Path) -> Option<Vec<Seen>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/support/read_maildir.py");
+    let output = Command::new(tool::find("python3")?).arg(script).arg(maildir).output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8_lossy(&output.stdout).lines().map(Seen::parse).collect())
 }
 
 /// A message as Python sees it.

@@ -35,12 +35,12 @@ pub struct Dovecot {
 }
 
 impl Dovecot {
-    /// Serves `mail_location` (Dovecot's own words, such as `maildir:/mail/%d/%n/Maildir`). `None` where it is not installed.
-    pub fn start(owner: &Owner, mail_location: &str) -> Option<Self> {
+    /// Serves what `settings` say in Dovecot's own words: `mail_location` at least. `None` where it is not installed.
+    pub fn start(owner: &Owner, settings: &str) -> Option<Self> {
         let program = tool::find("dovecot")?;
         let mut refusals = Vec::new();
         for _ in 0..STARTS_MAX {
-            match Dovecot::start_once(&program, owner, mail_location) {
+            match Dovecot::start_once(&program, owner, settings) {
                 Ok(dovecot) => return Some(dovecot),
                 Err(refusal) => refusals.push(refusal),
             }
@@ -48,12 +48,12 @@ impl Dovecot {
         panic!("Dovecot does not start:\n{}", refusals.join("\n"))
     }
 
-    fn start_once(program: &Path, owner: &Owner, mail_location: &str) -> Result<Self, String> {
+    fn start_once(program: &Path, owner: &Owner, settings: &str) -> Result<Self, String> {
         let directory = tempfile::tempdir().expect("a directory");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let address = free.expect("a free port");
         let file = directory.path().join("dovecot.conf");
-        fs::write(&file, configuration(directory.path(), owner, mail_location, address.port())).expect("a file");
+        fs::write(&file, configuration(directory.path(), owner, settings, address.port())).expect("a file");
         owner.own(directory.path());
         let mut command = owner.command(program);
         command.arg("-F").arg("-c").arg(&file).current_dir(directory.path());
@@ -140,7 +140,7 @@ fn follow(stream: impl BufRead + Send + 'static) -> Receiver<String> {
 }
 
 /// Without root: no chroot, and one user for all of its processes.
-fn configuration(directory: &Path, owner: &Owner, mail_location: &str, port: u16) -> String {
+fn configuration(directory: &Path, owner: &Owner, settings: &str, port: u16) -> String {
     let (at, Owner { user, group, .. }) = (directory.display(), owner);
     format!(
         "base_dir = {at}/run
@@ -154,7 +154,6 @@ default_internal_user = {user}
 default_internal_group = {group}
 default_login_user = {user}
 first_valid_uid = 1
-mail_location = {mail_location}
 auth_mechanisms = plain
 passdb {{
   driver = static
@@ -176,6 +175,7 @@ service imap-login {{
     port = 0
   }}
 }}
+{settings}
 "
     )
 }
