@@ -229,6 +229,9 @@ fn a_maildir_that_dovecot_made_and_uses_gets_more_mail() {
     let expected = (0..BUSY_MESSAGES).map(|number| (Some(number), 1)).chain([(None, 1)]).collect();
     assert_eq!(found, expected);
     assert_eq!(imap.select("INBOX"), uid_validity);
+    // No other message was ever there.
+    let uid_next = imap.command("STATUS INBOX (UIDNEXT)")[0].number_after("UIDNEXT ");
+    assert_eq!(uid_next, Some(BUSY_MESSAGES as u64 + 2));
     imap.select("Filtered/Junk");
     assert_eq!(imap.sizes().len(), BUSY_MESSAGES / 4);
     check_subscriptions(&mut imap, &server.maildir("bob").path().join("subscriptions"));
