@@ -3,6 +3,8 @@
 mod support;
 
 mod dialogues;
+mod readers;
 mod rules;
 mod session_model;
+mod swaks;
 mod tidy;

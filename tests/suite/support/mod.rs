@@ -4,8 +4,12 @@
 pub mod conversation;
 pub mod dialogue;
 pub mod dns;
+pub mod dovecot;
+pub mod imap;
 pub mod maildir;
 pub mod memory;
+pub mod owner;
 pub mod rust_source;
 pub mod server;
 pub mod smtp_client;
+pub mod tool;

@@ -17,7 +17,12 @@ use tempfile::TempDir;
 use super::dialogue::Settings;
 use super::dns::NoNames;
 use super::maildir::Maildir;
+use super::owner::Owner;
 use super::smtp_client::Client;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mxkeep");
+/// Its copy in the server's directory.
+const COPY: &str = "mxkeep";
 
 /// What is special about a server.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +37,8 @@ pub struct Options {
     pub configuration: String,
     /// More environment variables.
     pub environment: Vec<(String, String)>,
+    /// The user as whom it runs, and to whom all of its files belong; otherwise whoever runs the tests.
+    pub owner: Option<Owner>,
 }
 
 /// A running server. It is killed when dropped.
@@ -51,6 +58,9 @@ impl Server {
         let dns = options.dns.is_none().then(NoNames::start);
         let resolver = options.dns.or(dns.as_ref().map(NoNames::address)).expect("a name server");
         configure(directory.path(), &options, resolver);
+        if let Some(owner) = &options.owner {
+            give_away(directory.path(), owner);
+        }
         let log = Arc::new(Mutex::new(Vec::new()));
         let (child, address) = spawn(directory.path(), &options, &log);
         Server { child, address, log, options, directory, dns }
@@ -162,9 +172,20 @@ domains."example.test".mailboxes = ["alice", "bob"]
     text
 }
 
+/// Gives the server's directory to a user, with a copy of the binary: the way to the binary itself may be closed to them.
+fn give_away(directory: &Path, owner: &Owner) {
+    // By another process: had this one the copy open for writing while another test starts a process, it could not be run
+    // (ETXTBSY).
+    let copied = Command::new("cp").arg(BINARY).arg(directory.join(COPY)).status();
+    assert!(copied.is_ok_and(|status| status.success()), "the binary can be copied");
+    owner.own(directory);
+}
+
 /// Starts the binary, and waits for the line that says where it listens.
 fn spawn(directory: &Path, options: &Options, log: &Arc<Mutex<Vec<String>>>) -> (Child, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mxkeep"))
+    let command = options.owner.as_ref().map(|owner| owner.command(&directory.join(COPY)));
+    let mut child = command
+        .unwrap_or_else(|| Command::new(BINARY))
         .args(["serve", "--config"])
         .arg(directory.join("mxkeep.toml"))
         .envs(options.environment.iter().cloned())
