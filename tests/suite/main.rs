@@ -2,6 +2,8 @@
 
 mod support;
 
+mod crash;
+mod crash_load;
 mod dialogues;
 mod rules;
 mod session_model;

@@ -6,6 +6,8 @@ pub mod dialogue;
 pub mod dns;
 pub mod maildir;
 pub mod memory;
+pub mod poll;
 pub mod rust_source;
 pub mod server;
 pub mod smtp_client;
+pub mod strace;
