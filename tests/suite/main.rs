@@ -5,6 +5,7 @@ mod support;
 mod crash;
 mod crash_load;
 mod dialogues;
+mod ledger;
 mod rules;
 mod session_model;
 mod tidy;

@@ -153,6 +153,11 @@ impl Client {
         self.unread()
     }
 
+    /// Has the kernel acknowledge what arrives at once, not some milliseconds later.
+    pub fn acknowledge_at_once(&self) {
+        rustix::net::sockopt::set_tcp_quickack(self.tcp(), true).expect("TCP_QUICKACK");
+    }
+
     /// Says under TLS that nothing more will be sent, and leaves the TCP stream open.
     pub fn close_notify(&mut self) {
         if let Stream::Tls(stream) = &mut self.stream {
