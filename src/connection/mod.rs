@@ -47,6 +47,8 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
             Ok(acceptor) => match wire.start_tls(&acceptor).await {
                 Ok((secured, tls)) => {
                     wire = secured;
+                    // Who completes the handshake has read the 220 to STARTTLS, and what came before it.
+                    connection.unseen.release(&connection.shared.receiver).await;
                     connection.visit.on_tls(tls);
                     session.on_tls();
                 }
@@ -55,8 +57,8 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
             Err(end) => break end,
         }
     };
-    if end == End::Stopped(Stop::EndOfStream) && connection.unseen.provable && wire.all_acknowledged() {
-        connection.unseen.release(&connection.shared.receiver).await;
+    if end == End::Stopped(Stop::EndOfStream) {
+        connection.unseen.on_end(&wire, &connection.shared.receiver).await;
     }
     connection.abandon();
     connection.log(end.name(), started);
@@ -184,10 +186,13 @@ impl Connection {
             Err(error) => (receive::refused(receiver, transaction, octets, data.refusal(error)), Receipt::new()),
         };
         self.transactions += 1;
-        let provable = receipt.is_empty() || wire.drain().await;
+        let provable_from = match receipt.is_empty() {
+            true => None,
+            false => wire.drain().await.then(|| wire.input.received()),
+        };
         wire.queue(&data.answer(reply));
         wire.flush().await?;
-        self.unseen.add(receipt, provable, wire.input.received());
+        self.unseen.add(receipt, provable_from);
         Ok(())
     }
 
@@ -226,25 +231,38 @@ async fn read_mail_data(wire: &mut Wire, data: &Data<'_>) -> Result<(Result<Vec<
 #[derive(Default)]
 struct Unseen {
     receipt: Receipt,
-    /// What arrives behind `from` arrived after the reply had gone out. False: that could not be told.
-    provable: bool,
-    from: u64,
+    /// What the client sends at this octet of the input, or behind it, it sent after the reply had gone out: a command, or
+    /// the end of its stream. `None` if that cannot be told, since it had ended its stream, or sent very much, before.
+    from: Option<u64>,
 }
 
 impl Unseen {
-    fn add(&mut self, receipt: Receipt, provable: bool, from: u64) {
-        self.receipt.extend(receipt);
-        (self.provable, self.from) = (provable, from);
+    /// A reply without deliveries leaves what is known of those before it as it is.
+    fn add(&mut self, receipt: Receipt, from: Option<u64>) {
+        if !receipt.is_empty() {
+            self.receipt.extend(receipt);
+            self.from = from;
+        }
     }
 
     /// A command began at this octet of the input.
     async fn on_command(&mut self, at: u64, receiver: &Arc<Receiver>) {
-        if self.provable && at >= self.from && !self.receipt.is_empty() {
+        if self.from.is_some_and(|from| at >= from) {
+            self.release(receiver).await;
+        }
+    }
+
+    /// The client ended its stream: after the reply, and having received all of it?
+    async fn on_end(&mut self, wire: &Wire, receiver: &Arc<Receiver>) {
+        if self.from.is_some() && wire.all_acknowledged().await {
             self.release(receiver).await;
         }
     }
 
     async fn release(&mut self, receiver: &Arc<Receiver>) {
-        receive::seen(receiver, std::mem::take(&mut self.receipt)).await;
+        let Unseen { receipt, .. } = std::mem::take(self);
+        if !receipt.is_empty() {
+            receive::seen(receiver, receipt).await;
+        }
     }
 }

@@ -32,6 +32,8 @@ pub const HANDSHAKE_SECONDS_MAX: u64 = 60;
 /// After the last reply: how long, in milliseconds, the client's remaining octets are read away, so that no reset
 /// overtakes that reply.
 pub const LINGER_MILLIS_MAX: u64 = 2_000;
+/// How long, in milliseconds, a client may take to end its TCP stream after it has ended TLS.
+pub const END_MILLIS_MAX: u64 = 2_000;
 /// Octets that a client may send ahead of a final reply before that reply stops counting as provably seen.
 pub const AHEAD_OCTETS_MAX: usize = 65_536;
 /// Reads before a final reply: empty TLS records, say, could go on for ever.
@@ -180,10 +182,11 @@ impl Wire {
     }
 
     /// The client's end of stream has been read: had it received every octet that was flushed?
-    pub fn all_acknowledged(&self) -> bool {
+    pub async fn all_acknowledged(&self) -> bool {
         let tcp = self.transport.tcp();
-        // A close_notify alone is not the end of the TCP stream; a reset is an error here.
-        let ended = peek(tcp) == Ok(0);
+        // A close_notify alone is not the end of the TCP stream, which follows it; a reset is an error here.
+        let end = timeout(Duration::from_millis(END_MILLIS_MAX), tcp.peek(&mut [0])).await;
+        let ended = matches!(end, Ok(Ok(0)));
         let intact = socket2::SockRef::from(tcp).take_error().is_ok_and(|error| error.is_none());
         ended && intact && unacknowledged_octets(tcp).is_ok_and(|octets| octets == 0)
     }

@@ -2,8 +2,11 @@
 
 mod support;
 
+mod crash;
+mod crash_load;
 mod dialogues;
 mod readers;
+mod ledger;
 mod rules;
 mod session_model;
 mod swaks;

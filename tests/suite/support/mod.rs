@@ -13,3 +13,5 @@ pub mod rust_source;
 pub mod server;
 pub mod smtp_client;
 pub mod tool;
+pub mod poll;
+pub mod strace;

@@ -18,6 +18,7 @@ use super::dialogue::Settings;
 use super::dns::NoNames;
 use super::maildir::Maildir;
 use super::owner::Owner;
+use super::poll::until;
 use super::smtp_client::Client;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mxkeep");
@@ -109,6 +110,28 @@ impl Server {
     /// Kills it (SIGKILL): nothing of it runs on.
     pub fn kill(&mut self) -> ExitStatus {
         self.signal(Signal::KILL)
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        until("the server ends", || self.child.try_wait().expect("a child can be waited for").is_some());
+        self.child.wait().expect("a child can be waited for")
+    }
+
+    /// Stops it in its tracks until `resume`: what a client sends meanwhile waits in the kernel.
+    pub fn pause(&self) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, Signal::STOP).expect("a child can be signalled");
+        let tasks = format!("/proc/{}/task", self.pid());
+        until("the server stands still", || {
+            let mut threads = fs::read_dir(&tasks).expect("its threads").flatten();
+            threads.all(|thread| fs::read_to_string(thread.path().join("stat")).is_ok_and(|stat| stat.contains(") T ")))
+        });
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("a child can be signalled");
     }
 
     /// Starts it again on the same files, after `stop` or `kill`. The port is another one.
