@@ -2,7 +2,8 @@
 //!
 //! *Guarantees:* fixed field names. Says who sent what to whom (addresses), what was seen and decided and why, and how long
 //! each part took; never a subject, never text of a message.
-//! *Never does:* decide, or hold up a reply: a record is written after the decision.
+//! *Never does:* decide. A record is written when the decision stands and its reply is not sent yet: a log that blocks (a
+//! full pipe) holds replies up.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
@@ -120,6 +121,11 @@ impl Transaction {
             delivery_ms = millis(self.durations.delivery),
         );
     }
+}
+
+/// Milliseconds, to the microsecond.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
 }
 
 /// `spf=pass dkim=pass/example.org dmarc=pass iprev=fail`.

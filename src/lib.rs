@@ -23,10 +23,51 @@
 //!   └ receive::seen                  the client has provably seen the reply: the ledger forgets
 //! ```
 //!
+//! Every arrow points down, and from `serve` to `fsync` it is about four calls. What the protocol asks ([`smtp::Step`]) are
+//! the public functions of [`receive`]: read that file first.
+//!
 //! # Modules, in the order in which a message meets them
 //!
-//! Each imports only modules above it (a test holds that). The questions of the protocol ([`smtp::Step`]) are the public
-//! functions of [`receive`]: that symmetry is the design.
+//! A module imports only from rows with a lower number, or from its own row without a circle. `tests/suite/tidy.rs` holds
+//! that, and that the crates in the last column are named nowhere else.
+//!
+//! | row | module | what it is | the only one to name |
+//! |---|---|---|---|
+//! | 1 | [`address`] | domains, mailboxes, reverse-paths and forward-paths; a value in hand is legal | `idna` |
+//! | 1 | [`message`] | mail data as received, and its header fields | |
+//! | 1 | [`mime`] | the parts of a message and their encodings | |
+//! | 1 | [`dns`] | the resolver; "there is none" and "nobody could tell" are different answers | `hickory_resolver` |
+//! | 1 | [`store`] | small records that survive a restart | `rocksdb` |
+//! | 2 | [`config`] | one table of keys, one file, each recipient's policy | `toml` |
+//! | 2 | [`envelope`] | client, HELO, recipients, ids: what a session learned | |
+//! | 3 | [`smtp`] | framing, commands, sequence, replies: the protocol, without I/O | |
+//! | 4 | [`authentication`] | SPF, DKIM, DMARC, iprev, and the field that says so | `mail_auth` |
+//! | 4 | [`reputation`] | what is remembered of senders: so far, DNS failures that deferred mail | |
+//! | 5 | [`rules`] | content rules: `.cf` files in, hits out | `regex`, `html5ever` |
+//! | 6 | [`verdict`] | evidence and a recipient's policy in, verdict and reply out; pure | |
+//! | 6 | [`mailbox`] | which addresses are ours, and whose Maildir that is | |
+//! | 7 | [`delivery`] | stage, commit, ledger, recovery; Maildirs | `maildir` |
+//! | 7 | [`journal`] | the decision record, and the event that it becomes | |
+//! | 8 | [`receive`] | the mail path on one screen | |
+//! | 9 | [`connection`] | one client: octets, deadlines, TLS | `tokio_rustls` |
+//! | 10 | [`server`] | listeners, limits, start and stop | |
+//! | 10 | [`control`] | the running server's own socket, for `mxkeep status` | |
+//! | 11 | [`cli`] | one file a subcommand | `clap` |
+//!
+//! # What happens when
+//!
+//! * **Start.** Certificate, listeners, resolver, rules; then the store is opened and [`delivery::recover`] settles what a
+//!   crash left; only then is the first client served. `serve` and `demo` alone open the store.
+//! * **Connect, MAIL.** iprev and SPF start in tasks of their own, and are waited for at the end of the data. Nothing that
+//!   the next reply does not need is waited for.
+//! * **End of data.** The ledger is asked *before* any verdict: a recipient that has this very message takes no part in it.
+//!   Everybody else is judged by the policy of their own domain, and the verdicts are reconciled into one reply.
+//! * **After the reply.** Its ledger entries are *released* once the client has provably seen it: a command begins in octets
+//!   that were read after the flush, when the socket had been read empty just before; or the client ends its stream, and
+//!   every octet that we sent is acknowledged. Until then the same octets are a retry, and after it a new message.
+//! * **Stop.** Idle sessions get 421, and transactions have [`server::SHUTDOWN_SECONDS_MAX`].
+//!
+//! Blocking work (files, the store, large messages in the rules) runs on blocking threads, never on the async workers.
 //!
 //! # Architecture invariants
 //!
@@ -37,8 +78,15 @@
 //! * **[`verdict`] is pure.** Evidence and policy in, verdict out; each cause has one row.
 //! * **A message never changes.** Authentication, rules and the ledger's digest see the octets as received; fields are
 //!   removed only when a copy is staged.
-//! * **The store never holds the only copy of anybody's mail.**
+//! * **Nothing local turns a delivered message into a 4yz.** Once every directory is synced, 250 follows, whatever the
+//!   ledger or the log have to say.
+//! * **The store never holds the only copy of anybody's mail.** Trouble with it, or with DNS, refuses nothing: the answer is
+//!   "unknown", and never "pass". Trouble in writing mail is 4yz.
 //! * **No queue and no bounce.** What cannot be delivered now is refused now, in the session.
+//! * **Nothing from the wire becomes a path.** A local-part finds a Maildir that the configuration made, or none; opens stay
+//!   below the mail root and follow no symbolic link.
+//! * **Everything has a limit**, with a name and a unit at the end of it. Not yet bounded: the memory of all messages that are
+//!   being received together.
 #![deny(missing_docs)]
 
 pub mod address;

@@ -38,8 +38,8 @@ pub use results::{Authentication, Authors, Dkim, Dmarc, DmarcPolicy, Iprev, Meth
 
 /// How long iprev may take, in seconds.
 pub const IPREV_SECONDS_MAX: u64 = 5;
-/// How long SPF may take, in seconds. RFC 7208 section 4.6.4 asks for at least 20; a client that waits for its reply to RCPT
-/// deserves less, and what is late here is temperror, not fail.
+/// How long SPF may take, in seconds. RFC 7208 section 4.6.4 asks for at least 20; a client that waits for its final
+/// reply deserves less, and what is late here is temperror, not fail.
 pub const SPF_SECONDS_MAX: u64 = 10;
 /// How long all DKIM keys of a message may take, in seconds.
 pub const DKIM_SECONDS_MAX: u64 = 10;

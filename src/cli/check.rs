@@ -3,13 +3,23 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{exit, load};
+use super::{exit, load_and_warn};
 use crate::config::{self, Config};
 use crate::rules::Rules;
 
+/// What `mxkeep check --help` says below the options.
+pub const HELP: &str = "\
+Loads the configuration as `serve` would, reads the certificate and its key, writes and removes a
+file in the mail root and the state directory, and loads the rules. Changes nothing. Run it as the
+user that the server runs as, or permissions are not tested:
+
+  runuser -u vmail -- mxkeep check --config /etc/mxkeep/mxkeep.toml
+
+Exit status: 0 good (there may be warnings), 78 something must be mended first.";
+
 /// Loads the configuration, looks at every file that it names, and loads the rules.
 pub fn run(path: &Path) -> ExitCode {
-    let config = match load(path) {
+    let config = match load_and_warn(path) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -21,7 +31,7 @@ pub fn run(path: &Path) -> ExitCode {
         (Some(rules), true) => {
             let mailboxes: usize = config.domains.values().map(|domain| domain.mailboxes.len()).sum();
             let domains = config.domains.len();
-            println!("{}: good. {domains} domains, {mailboxes} mailboxes, {rules} rules.", path.display());
+            println!("{}: good. Domains: {domains}, mailboxes: {mailboxes}, rules: {rules}.", path.display());
             ExitCode::SUCCESS
         }
         _ => ExitCode::from(exit::CONFIG),

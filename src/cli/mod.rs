@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 //!
-//! *Guarantees:* exit statuses by sysexits(3). Errors go to standard error and say what to do; results go to standard output.
+//! *Guarantees:* exit statuses by sysexits(3), and 1 for a demo that went another way. Errors go to standard error and
+//! say what to do; results go to standard output.
 
 mod check;
 pub mod demo;
@@ -8,12 +9,12 @@ mod scan;
 mod serve;
 mod status;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, Warning};
 
 /// Exit statuses of sysexits(3).
 pub(crate) mod exit {
@@ -31,12 +32,25 @@ pub(crate) mod exit {
     pub const CONFIG: u8 = 78;
 }
 
+/// What `mxkeep --help` says below the list of commands.
+const HELP: &str = "\
+Start with `mxkeep demo`: it needs nothing, and shows everything on 127.0.0.1.
+Then write a configuration (the README has one to start from), and say:
+
+  mxkeep check --config mxkeep.toml    is everything right that the server would need?
+  mxkeep serve --config mxkeep.toml    receive mail, until Ctrl-C or SIGTERM
+  mxkeep status --config mxkeep.toml   what is it doing?
+  mxkeep scan --config mxkeep.toml message.eml
+                                       what would become of this message, and why?
+
+Exit status: 0 good, 64 wrong command line, 66 a file cannot be read, 69 no server answers,
+71 the system refused something, 78 wrong configuration.";
+
 #[derive(Debug, Parser)]
 #[command(name = "mxkeep", version, about, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Start with `mxkeep demo`: it needs nothing, and shows everything on 127.0.0.1.\n\
-                        Then write a configuration (the README has one to start from), `mxkeep check` it, and `mxkeep serve`.")]
+#[command(after_help = HELP)]
 struct Arguments {
-    /// The configuration file
+    /// The configuration file; `demo` makes its own
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/mxkeep/mxkeep.toml")]
     config: PathBuf,
     #[command(subcommand)]
@@ -46,14 +60,19 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Receive mail: listen, verify, judge, deliver
+    #[command(after_help = serve::HELP)]
     Serve,
     /// Say whether the configuration, the rules and the files that it names are right
+    #[command(after_help = check::HELP)]
     Check,
     /// Say what would become of stored messages, and why
+    #[command(after_help = scan::HELP)]
     Scan(scan::Arguments),
     /// Show what the running server is doing
+    #[command(after_help = status::HELP)]
     Status(status::Arguments),
     /// Start a throw-away server on 127.0.0.1:2525, send it sample messages, and explain what happened
+    #[command(after_help = demo::HELP)]
     Demo(demo::Arguments),
 }
 
@@ -77,13 +96,21 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Loads the configuration, or says what is wrong with it.
-fn load(path: &std::path::Path) -> Result<Config, ExitCode> {
+/// Loads the configuration, or says what is wrong with it. For commands that only look: its warnings were given to whoever
+/// started the server.
+fn load(path: &Path) -> Result<Config, ExitCode> {
+    load_with(path, |_| ())
+}
+
+/// Loads the configuration, says what is doubtful in it, or what is wrong with it.
+fn load_and_warn(path: &Path) -> Result<Config, ExitCode> {
+    load_with(path, |warning| eprintln!("warning: {warning}"))
+}
+
+fn load_with(path: &Path, warn: impl Fn(&Warning)) -> Result<Config, ExitCode> {
     match Config::load(path) {
         Ok((config, warnings)) => {
-            for warning in warnings {
-                eprintln!("warning: {warning}");
-            }
+            warnings.iter().for_each(warn);
             Ok(config)
         }
         Err(error) => {

@@ -25,13 +25,31 @@ use crate::verdict::{self, Evidence};
 /// The largest message that is read, in octets.
 const MESSAGE_OCTETS_MAX: u64 = 256 << 20;
 
+/// What `mxkeep scan --help` says below the options.
+pub const HELP: &str = "\
+Examines a message through the code that `serve` uses, and prints the verdict, the reply that the
+sender would get, the rules that hit and their scores. Delivers nothing.
+
+  mxkeep scan message.eml
+  mxkeep scan --ip 192.0.2.1 --helo mx.example.net --from ann@example.net message.eml
+  mxkeep scan --rcpt alice@example.org message.eml      by the policy of alice's domain
+  mxkeep scan --local --json Maildir/cur/*              no DNS; one JSON object a line
+  cat message.eml | mxkeep scan -
+
+SPF needs --ip: without it the score is another one than it was when the message came. A message
+that was delivered has trace fields on top which were not there when it was judged: some rules may
+see that. DKIM keys may have changed since. The id in the reply is in no log.
+
+Exit status: 0 all were read (whatever the verdicts), 65 wrong input, 66 a file cannot be read,
+78 the configuration is wrong.";
+
 /// `mxkeep scan`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The client's address; without it SPF and iprev are not checked
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<IpAddr>,
-    /// What the client called itself
+    /// What the client called itself; without it its address, if --ip is given
     #[arg(long, value_name = "NAME", value_parser = parse_host)]
     helo: Option<Host>,
     /// MAIL FROM; without it the message's Return-Path, if it has one
@@ -40,7 +58,7 @@ pub struct Arguments {
     /// RCPT TO: whose policy applies; without it the server's
     #[arg(long, value_name = "ADDRESS", value_parser = parse_forward_path)]
     rcpt: Option<ForwardPath>,
-    /// Ask no DNS, and run no rule that needs it
+    /// Ask no DNS: no SPF, DKIM, DMARC, iprev, nor any rule that needs them
     #[arg(long)]
     local: bool,
     /// Print one JSON object a message and line

@@ -7,14 +7,27 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{exit, load, start_log};
+use super::{exit, load_and_warn, start_log};
 use crate::config::Config;
 use crate::control::Control;
 use crate::server::Server;
 
+/// What `mxkeep serve --help` says below the options.
+pub const HELP: &str = "\
+Runs in the foreground until SIGTERM or Ctrl-C, and logs to standard error. When it is asked to
+stop, idle sessions end at once, and open transactions have 30 seconds to end. A changed
+configuration, certificate or rule takes effect at the next start.
+
+The log shows what happens to each connection, recipient and message. MXKEEP_LOG filters it:
+
+  MXKEEP_LOG=warn mxkeep serve --config mxkeep.toml     trouble only
+  MXKEEP_LOG=mxkeep=debug mxkeep serve ...              every connection as well
+
+Exit status: 0 stopped as asked, 71 it could not start, 78 the configuration is wrong.";
+
 /// Runs until SIGTERM or SIGINT.
 pub fn run(path: &Path) -> ExitCode {
-    let config = match load(path) {
+    let config = match load_and_warn(path) {
         Ok(config) => config,
         Err(code) => return code,
     };

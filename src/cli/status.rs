@@ -6,6 +6,16 @@ use std::process::ExitCode;
 use super::{exit, load};
 use crate::control;
 
+/// What `mxkeep status --help` says below the options.
+pub const HELP: &str = "\
+Asks the server over its socket, `control` in the directory storage.state. Only root and the user
+that the server runs as may ask. Numbers count from the server's start.
+
+  mxkeep status --config /etc/mxkeep/mxkeep.toml
+  mxkeep status --json | jq .rejected
+
+Exit status: 0 it answered, 69 no server answers, 78 the configuration is wrong.";
+
 /// `mxkeep status`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {

@@ -53,13 +53,13 @@ pub const KEYS: &[Key] = &[
         "listen.proxy_protocol_from",
         Default("[]"),
         "",
-        "Networks of the load balancers that speak the PROXY protocol.",
+        "Networks of the load balancers that speak the PROXY protocol. Not in force yet.",
     ),
     key(
         "listen.xclient_from",
         Default("[]"),
         "",
-        "Networks of the peers that may say with XCLIENT for whom they speak.",
+        "Networks of the peers that may say with XCLIENT for whom they speak. Not in force yet.",
     ),
     key(
         "tls.certificate",

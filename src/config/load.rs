@@ -142,10 +142,19 @@ fn read_listen(report: &mut Report, root: &Section<'_>) -> Listen {
     if let (true, Some(value)) = (smtp.is_empty() && report.errors() == errors_before, section.value("smtp")) {
         value.error(report, "the list is empty, so that no mail could arrive. Write an address such as \"[::]:25\".");
     }
-    Listen {
-        smtp,
-        proxy_protocol_from: list(report, &section, "proxy_protocol_from", Network::from_str),
-        xclient_from: list(report, &section, "xclient_from", Network::from_str),
+    let proxy_protocol_from = list(report, &section, "proxy_protocol_from", Network::from_str);
+    let xclient_from = list(report, &section, "xclient_from", Network::from_str);
+    warn_of_trust(report, &section, "proxy_protocol_from", &proxy_protocol_from);
+    warn_of_trust(report, &section, "xclient_from", &xclient_from);
+    Listen { smtp, proxy_protocol_from, xclient_from }
+}
+
+/// Nothing acts on these keys yet. Who sets one must hear of it: mail through that peer would be judged by the peer's
+/// own address.
+fn warn_of_trust(report: &mut Report, section: &Section<'_>, name: &str, networks: &[Network]) {
+    if let (false, Some(value)) = (networks.is_empty(), section.value(name)) {
+        let message = format!("{}: not in force yet, so that these peers are clients like any other.", value.name);
+        report.warning(value.at.unwrap_or(section.at), message);
     }
 }
 

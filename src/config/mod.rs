@@ -67,9 +67,9 @@ pub struct Config {
 pub struct Listen {
     /// `listen.smtp`: addresses and ports. Default `["[::]:25"]`, which falls back to IPv4 where IPv6 is off.
     pub smtp: Vec<SocketAddr>,
-    /// `listen.proxy_protocol_from`: peers that speak the PROXY protocol.
+    /// `listen.proxy_protocol_from`: peers that speak the PROXY protocol. Not in force yet.
     pub proxy_protocol_from: Vec<Network>,
-    /// `listen.xclient_from`: peers that may send XCLIENT.
+    /// `listen.xclient_from`: peers that may send XCLIENT. Not in force yet.
     pub xclient_from: Vec<Network>,
 }
 

@@ -91,6 +91,10 @@ fn a_real_file_loads() {
     assert_eq!(servers, ["127.0.0.1:5353", "127.0.0.1:53", "[::1]:53", "[::1]:54"]);
     assert_eq!(
         warnings[1].to_string(),
+        "mxkeep.toml:5:31: listen.proxy_protocol_from: not in force yet, so that these peers are clients like any other."
+    );
+    assert_eq!(
+        warnings[2].to_string(),
         "mxkeep.toml:12:9: domains.\"B\u{dc}cher.example\": nobody is named for postmaster and abuse; that mail goes \
          to alice@xn--bcher-kva.example. Add an alias."
     );

@@ -1,7 +1,7 @@
 //! One client: drives the [`Session`] with octets from the [`Wire`], and asks [`receive`] what the session asks.
 //!
 //! *Guarantees:* replies queue and are flushed before anything waits (that is PIPELINING, RFC 2920). A final reply is
-//! flushed at once, and the ledger hears of it when, and only when, the client has provably seen it (DESIGN: "The ledger").
+//! flushed at once, and the ledger hears of it when, and only when, the client has provably seen it ([`crate::delivery::ledger`]).
 //! *Never does:* parse, or decide.
 
 mod tls;

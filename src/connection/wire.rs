@@ -1,7 +1,7 @@
 //! The wire: one client's socket, in clear or under TLS, with its deadlines and queues.
 //!
 //! *Does:* queues replies and flushes them before it waits; reads octets into the session's [`Input`]; negotiates TLS; and
-//! finds out whether the client has seen what was flushed (DESIGN: "The ledger").
+//! finds out whether the client has seen what was flushed ([`crate::delivery::ledger`]).
 //! *Guarantees:* nothing waits without a deadline. Octets that came before STARTTLS never reach the session under TLS.
 
 use std::future::poll_fn;

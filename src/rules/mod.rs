@@ -108,6 +108,7 @@ impl Hits {
     /// The sum of the scores, to three decimals.
     pub fn score(&self) -> f64 {
         let sum: f64 = self.hits.iter().map(|hit| hit.score).sum();
-        (sum * 1000.0).round() / 1000.0
+        // The sum of nothing is -0.0, which people would read.
+        (sum * 1000.0).round() / 1000.0 + 0.0
     }
 }

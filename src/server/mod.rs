@@ -2,7 +2,7 @@
 //!
 //! *Does:* opens what the mail path needs (store, ledger, rules, resolver, certificate), listens, accepts, and hands each
 //! client to [`connection::serve`].
-//! *Guarantees:* `serve` alone opens the store. Recovery is finished before the first client is served. IPv4-mapped IPv6
+//! *Guarantees:* a server alone opens the store. Recovery is finished before the first client is served. IPv4-mapped IPv6
 //! addresses are unmapped at accept. An accept error (no descriptors left, say) never ends the service. When it stops,
 //! idle sessions get 421 and transactions have [`SHUTDOWN_SECONDS_MAX`] to end.
 //! *Fails with:* [`StartError`], which says what to do, before anybody was answered.

@@ -4,9 +4,11 @@ mod support;
 
 mod crash;
 mod crash_load;
+mod demo;
 mod dialogues;
-mod readers;
 mod ledger;
+mod readers;
+mod readme;
 mod rules;
 mod session_model;
 mod swaks;

@@ -9,7 +9,7 @@ use std::{fmt, fs};
 
 use crate::support::rust_source::{Function, Import, Source};
 
-/// A module of the crate's root, in the order in which a message meets them. Rows are those of DESIGN section 2.
+/// A module of the crate's root, in the order in which a message meets them. Rows are those of the table in lib.rs.
 struct Module {
     name: &'static str,
     row: u8,

@@ -69,6 +69,9 @@ impl World {
     /// How to go on.
     pub fn farewell(&self, address: SocketAddr) -> String {
         let (dir, port) = (self.dir.display(), address.port());
+        // `make run` installs nothing: the program is where it is.
+        let mxkeep = std::env::current_exe().unwrap_or_else(|_| "mxkeep".into());
+        let mxkeep = mxkeep.display();
         format!(
             "\nThe server stays up until Ctrl-C. To send a message yourself:\n\n\
              \x20 swaks --server 127.0.0.1:{port} --tls --from you@softfail.example --to alice@example.test\n\n\
@@ -77,9 +80,9 @@ impl World {
              \x20 curl smtp://127.0.0.1:{port}/me.example --mail-from you@softfail.example --mail-rcpt alice@example.test -T -\n\n\
              To read what arrived:\n\n\
              \x20 cat {dir}/mail/example.test/alice/Maildir/new/*\n\n\
-             To see what the server is doing, and what it would say of a stored message:\n\n\
-             \x20 mxkeep status --config {dir}/mxkeep.toml\n\
-             \x20 mxkeep scan --config {dir}/mxkeep.toml FILE\n\n\
+             To see what the server is doing, and what it says of a stored message:\n\n\
+             \x20 {mxkeep} status --config {dir}/mxkeep.toml\n\
+             \x20 {mxkeep} scan --config {dir}/mxkeep.toml --ip 127.0.0.1 {dir}/mail/example.test/bob/Maildir/.Junk/new/*\n\n\
              To go on to a real set-up: take {dir}/mxkeep.toml as a start, put in your host name, domain, mailboxes and\n\
              certificate, say `mxkeep check --config FILE`, then `mxkeep serve --config FILE` (README: \"Run it for real\")."
         )
@@ -89,13 +92,22 @@ impl World {
 /// Removes an earlier demo; anything else there stays, and is an error.
 fn clear(dir: &Path) -> anyhow::Result<()> {
     if dir.join(MARK).exists() {
-        fs::remove_dir_all(dir).with_context(|| format!("cannot remove the earlier demo in {}", dir.display()))?;
+        fs::remove_dir_all(dir).map_err(|error| cannot("remove the earlier demo in", dir, &error))?;
     }
     let empty = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
     anyhow::ensure!(empty, "{} has files that no demo made: name another place with --dir", dir.display());
-    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    fs::write(dir.join(MARK), "Made by `mxkeep demo`, which replaces this directory when it is run again.\n")?;
-    Ok(())
+    fs::create_dir_all(dir).map_err(|error| cannot("create", dir, &error))?;
+    let mark = "Made by `mxkeep demo`, which replaces this directory when it is run again.\n";
+    fs::write(dir.join(MARK), mark).map_err(|error| cannot("write into", dir, &error))
+}
+
+fn cannot(what: &str, dir: &Path, error: &std::io::Error) -> anyhow::Error {
+    anyhow::anyhow!("cannot {what} {} ({error}): name another place with --dir", dir.display())
+}
+
+/// Where the demo in this directory keeps its state.
+pub fn state(dir: &Path) -> PathBuf {
+    dir.join("state")
 }
 
 /// The DNS of the senders. All of them send from 127.0.0.1.
