@@ -50,7 +50,7 @@ pub enum Cause {
         /// The author domain.
         domain: String,
     },
-    /// The author domain's DMARC record could not be had for now.
+    /// DMARC could not be evaluated for now: the record, or SPF or DKIM of the author domain under a policy to enforce.
     DmarcTemporary {
         /// The author domain.
         domain: String,
@@ -92,7 +92,7 @@ impl Cause {
                 (550, Enhanced(5, 7, 1), format!("Not authenticated as {domain}, whose DMARC policy says to reject"))
             }
             DmarcTemporary { domain } => {
-                (451, Enhanced(4, 7, 1), format!("The DMARC record of {domain} cannot be looked up now, try again"))
+                (451, Enhanced(4, 7, 1), format!("DMARC for {domain} cannot be checked now, DNS fails: try again"))
             }
             Score { score, threshold } => {
                 (550, Enhanced(5, 7, 1), format!("Refused as spam: score {score:.1}, limit {threshold:.1}"))
@@ -219,7 +219,8 @@ fn judge_author(evidence: &Evidence, policy: &Policy) -> Option<Verdict> {
     match (dmarc.result, dmarc.policy) {
         (MethodResult::Fail, Some(DmarcPolicy::Reject)) => Some(Verdict::Reject(Cause::DmarcReject { domain })),
         (MethodResult::Fail, Some(DmarcPolicy::Quarantine)) => Some(Verdict::Deliver(Folder::Junk)),
-        (MethodResult::TempError, _) if evidence.dmarc_may_defer => {
+        // With p=none nothing depends on how it would end.
+        (MethodResult::TempError, policy) if evidence.dmarc_may_defer && policy != Some(DmarcPolicy::None) => {
             Some(Verdict::Defer(Cause::DmarcTemporary { domain }))
         }
         _ => None,
@@ -325,6 +326,7 @@ mod tests {
                 let expected = match (result, policy) {
                     (Fail, Some(DmarcPolicy::Reject)) => Verdict::Reject(Cause::DmarcReject { domain: author() }),
                     (Fail, Some(DmarcPolicy::Quarantine)) => JUNK,
+                    (TempError, Some(DmarcPolicy::None)) => INBOX,
                     (TempError, _) => Verdict::Defer(Cause::DmarcTemporary { domain: author() }),
                     _ => INBOX,
                 };
