@@ -3,6 +3,12 @@
 mod support;
 
 mod dialogues;
+mod limits;
+mod policy;
 mod rules;
 mod session_model;
 mod tidy;
+mod trouble_disk;
+mod trouble_dns;
+mod trouble_start;
+mod trouble_state;

@@ -3,9 +3,13 @@
 
 pub mod conversation;
 pub mod dialogue;
+pub mod disk;
 pub mod dns;
 pub mod maildir;
 pub mod memory;
+pub mod names;
+pub mod program;
 pub mod rust_source;
 pub mod server;
 pub mod smtp_client;
+pub mod wait;

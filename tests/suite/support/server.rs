@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::{fs, thread};
 
@@ -17,7 +17,9 @@ use tempfile::TempDir;
 use super::dialogue::Settings;
 use super::dns::NoNames;
 use super::maildir::Maildir;
+use super::program;
 use super::smtp_client::Client;
+use super::wait;
 
 /// What is special about a server.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +34,8 @@ pub struct Options {
     pub configuration: String,
     /// More environment variables.
     pub environment: Vec<(String, String)>,
+    /// Run it as this user, to whom its directory is given, instead of as whoever runs the tests.
+    pub user: Option<u32>,
 }
 
 /// A running server. It is killed when dropped.
@@ -51,6 +55,9 @@ impl Server {
         let dns = options.dns.is_none().then(NoNames::start);
         let resolver = options.dns.or(dns.as_ref().map(NoNames::address)).expect("a name server");
         configure(directory.path(), &options, resolver);
+        if let Some(user) = options.user {
+            program::give(directory.path(), user);
+        }
         let log = Arc::new(Mutex::new(Vec::new()));
         let (child, address) = spawn(directory.path(), &options, &log);
         Server { child, address, log, options, directory, dns }
@@ -91,9 +98,19 @@ impl Server {
         self.log.lock().expect("no reader panics").join("\n")
     }
 
+    /// Waits until this stands in its log, which may come to us a moment after a reply.
+    pub fn await_log(&self, text: &str) {
+        wait::until(&format!("{text:?} stands in the log"), || self.log().contains(text));
+    }
+
     /// Asks it to end (SIGTERM), and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM)
+    }
+
+    /// Asks it to end (SIGTERM), and does not wait: `stop` does afterwards.
+    pub fn ask_to_stop(&mut self) {
+        self.send(Signal::TERM);
     }
 
     /// Kills it (SIGKILL): nothing of it runs on.
@@ -109,12 +126,16 @@ impl Server {
 
     /// One of its processes, by number, and that only while it has not been waited for.
     fn signal(&mut self, signal: Signal) -> ExitStatus {
+        self.send(signal);
+        self.child.wait().expect("a child can be waited for")
+    }
+
+    fn send(&mut self, signal: Signal) {
         if let Ok(None) = self.child.try_wait()
             && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
         {
             kill_process(pid, signal).expect("a child can be signalled");
         }
-        self.child.wait().expect("a child can be waited for")
     }
 }
 
@@ -164,7 +185,7 @@ domains."example.test".mailboxes = ["alice", "bob"]
 
 /// Starts the binary, and waits for the line that says where it listens.
 fn spawn(directory: &Path, options: &Options, log: &Arc<Mutex<Vec<String>>>) -> (Child, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mxkeep"))
+    let mut child = program::command(directory, options.user)
         .args(["serve", "--config"])
         .arg(directory.join("mxkeep.toml"))
         .envs(options.environment.iter().cloned())
