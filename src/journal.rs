@@ -138,11 +138,6 @@ fn summary(found: &Authentication) -> String {
     format!("spf={}{dkim} dmarc={} iprev={}", found.spf.result, found.dmarc.result, found.iprev.result)
 }
 
-/// Milliseconds, to the microsecond.
-fn millis(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
-}
-
 impl Recipient {
     /// One that nothing has been decided of.
     pub fn of(forward_path: &impl ToString, mailbox: &impl ToString) -> Self {

@@ -69,7 +69,7 @@ pub struct MovedAside {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open.
-    #[error("the store {} is in use by another process: is mxkeep running already? ({cause})", dir.display())]
+    #[error("the store {} is in use by another process ({cause}). Is mxkeep running already? Stop it first, or name another storage.state", dir.display())]
     Locked {
         /// The database's directory.
         dir: PathBuf,
@@ -88,7 +88,7 @@ pub enum StoreError {
         cause: String,
     },
     /// It is damaged, and cannot be moved aside.
-    #[error("the store {} is damaged ({cause}) and cannot be moved aside: {error}. Move it away yourself", dir.display())]
+    #[error("the store {} is damaged ({cause}) and cannot be moved aside: {error}. Move it away yourself; no mail is in it", dir.display())]
     Stuck {
         /// The database's directory.
         dir: PathBuf,

@@ -21,10 +21,15 @@ use super::{Config, TlsFiles};
 pub fn check_files(config: &Config) -> Vec<Problem> {
     let mut wrong = Vec::new();
     wrong.extend(config.tls.as_ref().and_then(|tls| read_certificate(tls).err()));
-    wrong.extend(check_mail_root(&config.storage.mail.root).err());
+    wrong.extend(probe_mail_root(&config.storage.mail.root).err());
     wrong.extend(check_state(&config.storage.state).err());
     wrong.extend(config.rules.paths.iter().filter_map(|path| check_rules(path).err()));
     wrong.into_iter().map(|message| Problem { place: None, message }).collect()
+}
+
+/// Can mail be written? The server asks when it starts: nothing else would tell before the first message.
+pub fn check_mail_root(config: &Config) -> Result<(), Problem> {
+    probe_mail_root(&config.storage.mail.root).map_err(|message| Problem { place: None, message })
 }
 
 /// Reads the certificate and its key, and sees that they belong together.
@@ -61,7 +66,7 @@ fn pem_problem(key: &str, path: &Path, what: &str, error: PemError) -> String {
     }
 }
 
-fn check_mail_root(root: &Path) -> Result<(), String> {
+fn probe_mail_root(root: &Path) -> Result<(), String> {
     probe(root).map_err(|error| {
         let root = root.display();
         match error.kind() {

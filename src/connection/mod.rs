@@ -1,13 +1,18 @@
 //! One client: drives the [`Session`] with octets from the [`Wire`], and asks [`receive`] what the session asks.
 //!
 //! *Guarantees:* replies queue and are flushed before anything waits (that is PIPELINING, RFC 2920). A final reply is
-//! flushed at once, and the ledger hears of it when, and only when, the client has provably seen it ([`crate::delivery::ledger`]).
+//! flushed at once, and the ledger hears of it when, and only when, the client has provably seen it
+//! ([`crate::delivery::ledger`]). A panic in a session is a 421 for that session alone.
 //! *Never does:* parse, or decide.
 
 mod tls;
 mod wire;
 
+use std::future::poll_fn;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
@@ -43,8 +48,8 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
     let mut connection = Connection::new(client, shared);
     wire.queue(&session.banner());
     let end = loop {
-        match connection.converse(&mut wire, &mut session).await {
-            Ok(acceptor) => match wire.start_tls(&acceptor).await {
+        match survive(connection.converse(&mut wire, &mut session)).await {
+            Ok(Ok(acceptor)) => match wire.start_tls(&acceptor).await {
                 Ok((secured, tls)) => {
                     wire = secured;
                     // Who completes the handshake has read the 220 to STARTTLS, and what came before it.
@@ -54,7 +59,8 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
                 }
                 Err(_) => return connection.log("tls_handshake", started),
             },
-            Err(end) => break end,
+            Ok(Err(end)) => break end,
+            Err(Panicked) => break connection.apologise(&mut wire).await,
         }
     };
     if end == End::Stopped(Stop::EndOfStream) {
@@ -203,6 +209,16 @@ impl Connection {
         }
     }
 
+    /// Something of ours broke: 421, for this session alone. Nothing was accepted that was not answered before.
+    async fn apologise(&self, wire: &mut Wire) -> End {
+        tracing::error!(connection = %self.visit.id, client = %self.visit.client.address, "a session panicked: please report the message above");
+        wire.queue(&reply::internal_error(&self.shared.settings.hostname));
+        match wire.flush().await {
+            Ok(()) => End::Closed("panic"),
+            Err(stop) => stop.into(),
+        }
+    }
+
     fn log(&self, end: &'static str, started: Instant) {
         let record = journal::Connection {
             id: self.visit.id,
@@ -214,6 +230,21 @@ impl Connection {
         };
         record.log();
     }
+}
+
+/// A future that panicked instead of ending.
+#[derive(Debug, PartialEq, Eq)]
+struct Panicked;
+
+/// Runs a future to its end, or to its panic: that must not take along what the caller still holds.
+async fn survive<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    let mut future = pin!(future);
+    // What a panic leaves half done in session and transaction is never looked at again.
+    poll_fn(|cx| match panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(_) => Poll::Ready(Err(Panicked)),
+    })
+    .await
 }
 
 /// The mail data, or why it is refused; and how many octets it had.
@@ -264,5 +295,28 @@ impl Unseen {
         if !receipt.is_empty() {
             receive::seen(receiver, receipt).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_one_future_and_nothing_else() {
+        let waiting = async {
+            tokio::task::yield_now().await;
+            7
+        };
+        assert_eq!(survive(waiting).await, Ok(7));
+        let mut queued = vec!["250"];
+        let broken = async {
+            tokio::task::yield_now().await;
+            queued.clear();
+            assert!(!queued.is_empty(), "on purpose: this message belongs to a test");
+        };
+        assert_eq!(survive(broken).await, Err::<(), _>(Panicked));
+        queued.push("421");
+        assert_eq!(queued, ["421"]);
     }
 }

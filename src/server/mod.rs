@@ -59,6 +59,17 @@ pub enum StartError {
     SetUp(#[from] SetUpError),
 }
 
+impl StartError {
+    /// Is it the configuration, or a file that it names, that has to be mended first?
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            StartError::Certificate(_) | StartError::Tls(_) => true,
+            StartError::SetUp(error) => matches!(error, SetUpError::Rules(_) | SetUpError::Dns(_)),
+            StartError::Listen { .. } => false,
+        }
+    }
+}
+
 fn listen_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {

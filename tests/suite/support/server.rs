@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::{fs, thread};
 
@@ -19,7 +19,9 @@ use super::dns::NoNames;
 use super::maildir::Maildir;
 use super::owner::Owner;
 use super::poll::until;
+use super::program;
 use super::smtp_client::Client;
+use super::wait;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mxkeep");
 /// Its copy in the server's directory.
@@ -40,6 +42,8 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// The user as whom it runs, and to whom all of its files belong; otherwise whoever runs the tests.
     pub owner: Option<Owner>,
+    /// Run it as this user, to whom its directory is given, instead of as whoever runs the tests.
+    pub user: Option<u32>,
 }
 
 /// A running server. It is killed when dropped.
@@ -61,6 +65,9 @@ impl Server {
         configure(directory.path(), &options, resolver);
         if let Some(owner) = &options.owner {
             give_away(directory.path(), owner);
+        }
+        if let Some(user) = options.user {
+            program::give(directory.path(), user);
         }
         let log = Arc::new(Mutex::new(Vec::new()));
         let (child, address) = spawn(directory.path(), &options, &log);
@@ -102,9 +109,19 @@ impl Server {
         self.log.lock().expect("no reader panics").join("\n")
     }
 
+    /// Waits until this stands in its log, which may come to us a moment after a reply.
+    pub fn await_log(&self, text: &str) {
+        wait::until(&format!("{text:?} stands in the log"), || self.log().contains(text));
+    }
+
     /// Asks it to end (SIGTERM), and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM)
+    }
+
+    /// Asks it to end (SIGTERM), and does not wait: `stop` does afterwards.
+    pub fn ask_to_stop(&mut self) {
+        self.send(Signal::TERM);
     }
 
     /// Kills it (SIGKILL): nothing of it runs on.
@@ -142,12 +159,16 @@ impl Server {
 
     /// One of its processes, by number, and that only while it has not been waited for.
     fn signal(&mut self, signal: Signal) -> ExitStatus {
+        self.send(signal);
+        self.child.wait().expect("a child can be waited for")
+    }
+
+    fn send(&mut self, signal: Signal) {
         if let Ok(None) = self.child.try_wait()
             && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
         {
             kill_process(pid, signal).expect("a child can be signalled");
         }
-        self.child.wait().expect("a child can be waited for")
     }
 }
 
@@ -208,7 +229,7 @@ fn give_away(directory: &Path, owner: &Owner) {
 fn spawn(directory: &Path, options: &Options, log: &Arc<Mutex<Vec<String>>>) -> (Child, SocketAddr) {
     let command = options.owner.as_ref().map(|owner| owner.command(&directory.join(COPY)));
     let mut child = command
-        .unwrap_or_else(|| Command::new(BINARY))
+        .unwrap_or_else(|| program::command(directory, options.user))
         .args(["serve", "--config"])
         .arg(directory.join("mxkeep.toml"))
         .envs(options.environment.iter().cloned())
