@@ -9,5 +9,6 @@ pub mod memory;
 pub mod poll;
 pub mod rust_source;
 pub mod server;
+pub mod server_socket;
 pub mod smtp_client;
 pub mod strace;
