@@ -33,7 +33,7 @@ pub const HANDSHAKE_SECONDS_MAX: u64 = 60;
 /// overtakes that reply.
 pub const LINGER_MILLIS_MAX: u64 = 2_000;
 /// How long, in milliseconds, a client may take to end its TCP stream after it has ended TLS.
-pub const END_MILLIS_MAX: u64 = 2_000;
+pub const END_MILLIS_MAX: u64 = 5_000;
 /// Octets that a client may send ahead of a final reply before that reply stops counting as provably seen.
 pub const AHEAD_OCTETS_MAX: usize = 65_536;
 /// Reads before a final reply: empty TLS records, say, could go on for ever.

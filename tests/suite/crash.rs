@@ -5,8 +5,9 @@
 //! recipient must have exactly one copy, whole, and nothing may be left under tmp/.
 
 use crate::support::server::{Options, Server};
+use crate::support::server_socket;
 use crate::support::smtp_client::{Client, stuffed};
-use crate::support::strace::{Call, Strace, socket_of, write_ahead_log};
+use crate::support::strace::{Call, Strace, write_ahead_log};
 
 const MAILBOXES: [&str; 2] = ["alice", "bob"];
 
@@ -30,7 +31,7 @@ impl On {
             On::Anything => return Vec::new(),
             On::Log => write_ahead_log(server),
             On::New(mailbox) => server.maildir(mailbox).path().join("new").to_string_lossy().into_owned(),
-            On::Client => socket_of(server, client),
+            On::Client => server_socket::path(server, client),
         };
         vec!["-P".to_owned(), path]
     }
@@ -89,7 +90,8 @@ fn send_again(server: &Server, mailboxes: &[&str], octets: &[u8], story: &str) {
     delivered(server, mailboxes, octets, story).expect("QUIT", "221");
 }
 
-/// Sends the message and reads its 250.
+/// Sends the message and reads its 250. As long as the client says and closes nothing, that is not known.
+#[must_use = "a client that is dropped closes its connection, and shows that it saw the 250"]
 fn delivered(server: &Server, mailboxes: &[&str], octets: &[u8], story: &str) -> Client {
     let mut client = at_data(server, mailboxes);
     client.send(&stuffed(octets)).expect("the server reads");
@@ -190,7 +192,7 @@ fn killed_behind_the_reply() {
     let mut server = start();
     let octets = message("killed behind the reply");
     for _ in 0..3 {
-        delivered(&server, &MAILBOXES, &octets, "killed behind the reply");
+        let _silent = delivered(&server, &MAILBOXES, &octets, "killed behind the reply");
         server.kill();
         server.restart();
     }

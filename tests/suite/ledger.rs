@@ -9,6 +9,7 @@ use crate::support::dialogue::Settings;
 use crate::support::dns::NoNames;
 use crate::support::poll::until;
 use crate::support::server::{Options, Server};
+use crate::support::server_socket;
 use crate::support::smtp_client::{Client, stuffed};
 
 /// A server with a certificate whose log tells of each connection's end.
@@ -156,6 +157,11 @@ const SEEN: &[(&str, Leave)] = &[
     ("closing alert and end of stream", |_, mut client, data| {
         assert_delivered(&mut client, &data);
         client.close_notify();
+    }),
+    ("closing alert, and the end of the stream once that was read", |server, mut client, data| {
+        assert_delivered(&mut client, &data);
+        client.close_notify();
+        until("the server has read it", || server_socket::unread(server, &client) == 0);
     }),
 ];
 

@@ -15,6 +15,7 @@ pub mod poll;
 pub mod program;
 pub mod rust_source;
 pub mod server;
+pub mod server_socket;
 pub mod smtp_client;
 pub mod strace;
 pub mod tool;

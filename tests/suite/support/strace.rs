@@ -12,7 +12,6 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::server::Server;
-use super::smtp_client::Client;
 
 /// Attached to a server. It is detached when dropped.
 pub struct Strace {
@@ -131,15 +130,6 @@ pub fn write_ahead_log(server: &Server) -> String {
     let mut files = descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
     let log = files.find(|path| path.extension().is_some_and(|extension| extension == "log"));
     log.expect("RocksDB has a log open").to_string_lossy().into_owned()
-}
-
-/// The server's end of this client's connection, as `-P` wants it.
-pub fn socket_of(server: &Server, client: &Client) -> String {
-    let table = fs::read_to_string("/proc/net/tcp").expect("the table of connections");
-    let (ours, theirs) = (format!(":{:04X}", server.address().port()), format!(":{:04X}", client.port()));
-    let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let inode = fields.filter(|fields| fields.len() > 9 && fields[1].ends_with(&ours) && fields[2].ends_with(&theirs));
-    format!("socket:[{}]", inode.map(|fields| fields[9].to_owned()).next().expect("the connection"))
 }
 
 #[cfg(test)]
