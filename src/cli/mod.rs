@@ -34,7 +34,10 @@ pub(crate) mod exit {
 #[derive(Debug, Parser)]
 #[command(name = "mxkeep", version, about, max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "Start with `mxkeep demo`: it needs nothing, and shows everything on 127.0.0.1.\n\
-                        Then write a configuration (the README has one to start from), `mxkeep check` it, and `mxkeep serve`.")]
+                        Then write a configuration (the README has one to start from), `mxkeep check` it, and `mxkeep serve`.\n\n\
+                        Exit status, by sysexits(3): 0 all is well, 64 a wrong command line, 65 and 66 input that is no message or \
+                        cannot be read, 69 no server answers, 71 the system refuses something (a port or the state in use, say), \
+                        78 the configuration, or a file that it names, must be mended.")]
 struct Arguments {
     /// The configuration file
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/mxkeep/mxkeep.toml")]
