@@ -65,6 +65,10 @@ fn a_disk_that_fills_up_during_a_delivery_is_452_and_leaves_nothing() {
         assert!(reply.starts_with("452 4.3.1"), "{reply}");
     }
     assert_eq!(count(&server), 2);
+    let file = server.configuration();
+    let said = program::run(server.directory(), None, &["check", "--config", file.to_str().expect("UTF-8")]);
+    assert_eq!(said.code, Some(78), "{said:?}");
+    assert!(said.err.contains("mail cannot be written to (No space left on device") && said.err.contains("Make room."));
     disk.make_room();
     let reply = introduced(&server).message("c@client.example", &["alice@example.test", "bob@example.test"], &large);
     assert!(reply.starts_with("250 2.0.0"), "{reply}");
@@ -90,7 +94,18 @@ fn a_full_state_disk_refuses_no_mail() {
     assert!(server.maildir("alice").unfinished().is_empty());
     server.await_log("ledger trouble: no mail is lost");
     server.await_log("No space left on device");
+    // Nor does it keep a server from starting.
     assert!(server.stop().success());
+    server.restart();
+    server.await_log("Mail is taken all the same, with the state in memory: make room");
+    let again = message("after the restart", 1000);
+    assert!(send(&server, &again).starts_with("250 2.0.0"));
+    assert_eq!(count(&server), 42);
+    assert!(server.stop().success());
+    disk.make_room();
+    server.restart();
+    assert!(!server.log().contains("damaged"), "{}", server.log());
+    assert!(send(&server, &message("with room", 1000)).starts_with("250 2.0.0"));
 }
 
 #[test]

@@ -60,6 +60,11 @@ fn a_wrong_command_line_is_64() {
         let said = program::run(here.path(), None, arguments);
         assert!(said.code == Some(0) && !said.out.is_empty() && said.err.is_empty(), "{said:?}");
     }
+    let help = program::run(here.path(), None, &["--help"]).out;
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for status in ["64 a wrong command line", "69 no server answers", "71 the system", "78 the configuration"] {
+        assert!(help.contains(status), "{help}");
+    }
     assert_eq!(fs::read_dir(here.path()).expect("a directory").count(), 0, "nothing was written");
 }
 
