@@ -2,6 +2,7 @@
 
 mod support;
 
+mod corpus;
 mod dialogues;
 mod rules;
 mod session_model;

@@ -8,4 +8,5 @@ pub mod maildir;
 pub mod memory;
 pub mod rust_source;
 pub mod server;
+pub mod shared;
 pub mod smtp_client;
