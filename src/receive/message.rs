@@ -33,9 +33,17 @@ struct Target {
 }
 
 /// A target that has not got this very message yet, and the right to deliver it.
-pub struct Claimed {
+struct Claimed {
     target: usize,
     claim: ledger::Claim,
+}
+
+/// What the ledger knows of the targets.
+pub struct Known {
+    /// Those that have not got this very message.
+    claimed: Vec<Claimed>,
+    /// All of them, whatever they have: to be released once the client has seen that they have it.
+    keys: Receipt,
 }
 
 impl Arrival {
@@ -58,9 +66,9 @@ impl Arrival {
     }
 
     /// Who has this very message already? They take no part in what follows (RFC 1047).
-    pub async fn look_up(&self, record: &mut journal::Transaction) -> Result<Vec<Claimed>, Verdict> {
+    pub async fn look_up(&self, record: &mut journal::Transaction) -> Result<Known, Verdict> {
         let arrival = self.clone();
-        let seen = blocking(move || arrival.look_up_blocking()).await?;
+        let (keys, seen) = blocking(move || arrival.look_up_blocking()).await?;
         let mut claimed = Vec::new();
         for (at, (target, seen)) in self.targets.iter().zip(seen).enumerate() {
             let duplicate = matches!(seen, ledger::Seen::Delivered);
@@ -77,14 +85,17 @@ impl Arrival {
                 ledger::Seen::Delivered | ledger::Seen::Repeated => {}
             }
         }
-        Ok(claimed)
+        Ok(Known { claimed, keys })
     }
 
-    fn look_up_blocking(&self) -> Vec<ledger::Seen> {
-        self.receiver.ledger.look_up(&self.keys())
+    fn look_up_blocking(&self) -> (Receipt, Vec<ledger::Seen>) {
+        let keys = self.keys();
+        let seen = self.receiver.ledger.look_up(&keys);
+        (keys, seen)
     }
 
-    fn keys(&self) -> Vec<ledger::Key> {
+    /// One for each target. Takes time: all of the message goes into its digest.
+    fn keys(&self) -> Receipt {
         let digest = ledger::Digest::of(&self.message);
         let reverse_path = &self.transaction.reverse_path;
         let key =
@@ -93,21 +104,22 @@ impl Arrival {
     }
 
     /// Examines the message, judges it for each recipient that has not got it, and delivers it to those that may have it.
-    pub async fn judge_and_deliver(
-        &self,
-        claimed: Vec<Claimed>,
-        record: &mut journal::Transaction,
-    ) -> (Verdict, Receipt) {
+    pub async fn judge_and_deliver(&self, known: Known, record: &mut journal::Transaction) -> (Verdict, Receipt) {
+        let Known { claimed, keys } = known;
         if claimed.is_empty() {
             // All have it: the reply got lost the last time.
-            return (Verdict::Accept, self.keys());
+            return (Verdict::Accept, keys);
         }
         let examination = self.examine().await;
         examination.put_on(record);
         let verdicts = self.judge(&examination, &claimed).await;
         match verdict::reconcile(&verdicts) {
             Outcome::Refused(verdict) => (verdict, Receipt::new()),
-            Outcome::Delivered(folders) => self.deliver(claimed, folders, examination, record).await,
+            Outcome::Delivered(folders) => match self.deliver(claimed, folders, examination, record).await {
+                // Those who had it already hear of it with the same reply.
+                verdict @ Verdict::Deliver(_) => (verdict, keys),
+                verdict => (verdict, Receipt::new()),
+            },
         }
     }
 
@@ -164,7 +176,7 @@ impl Arrival {
         folders: Vec<Folder>,
         examination: Examination,
         record: &mut journal::Transaction,
-    ) -> (Verdict, Receipt) {
+    ) -> Verdict {
         let started = Instant::now();
         let (arrival, to) = (self.clone(), folders.clone());
         let targets: Vec<usize> = claimed.iter().map(|claimed| claimed.target).collect();
@@ -176,11 +188,10 @@ impl Arrival {
                     record.recipients[target].folder = Some(*folder);
                 }
                 let all_junk = folders.iter().all(|folder| *folder == Folder::Junk);
-                // Those who had it already hear of it with the same reply.
-                (Verdict::Deliver(if all_junk { Folder::Junk } else { Folder::Inbox }), self.keys())
+                Verdict::Deliver(if all_junk { Folder::Junk } else { Folder::Inbox })
             }
-            Ok(Err(trouble)) => (Verdict::Defer(cause_of(&trouble)), Receipt::new()),
-            Err(verdict) => (verdict, Receipt::new()),
+            Ok(Err(trouble)) => Verdict::Defer(cause_of(&trouble)),
+            Err(verdict) => verdict,
         }
     }
 
