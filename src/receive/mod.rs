@@ -143,7 +143,7 @@ pub async fn message(receiver: &Arc<Receiver>, transaction: Transaction, message
     let mut record = transaction.record(message.octets().len() as u64);
     let arrival = message::Arrival::new(receiver, transaction, message);
     let (verdict, receipt) = match arrival.look_up(&mut record).await {
-        Ok(claims) => arrival.judge_and_deliver(claims, &mut record).await,
+        Ok(known) => arrival.judge_and_deliver(known, &mut record).await,
         Err(verdict) => (verdict, Receipt::new()),
     };
     let reply = verdict.reply(Question::Message, &record.id);

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod corpus;
 mod crash;
 mod crash_load;
 mod demo;

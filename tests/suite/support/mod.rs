@@ -16,6 +16,7 @@ pub mod program;
 pub mod rust_source;
 pub mod server;
 pub mod server_socket;
+pub mod shared;
 pub mod smtp_client;
 pub mod strace;
 pub mod tool;
