@@ -6,7 +6,7 @@ CARGO ?= cargo
 # rustup's place, for shells that were opened before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run test build fmt lint check setup
+.PHONY: help run test corpus build fmt lint check setup
 
 help:           ## Say what can be made.
 	@sed -n 's/^\([a-z]*\): .*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,6 +16,9 @@ run: setup      ## Build mxkeep and show what it does, on this machine alone.
 
 test: setup-test ## Run all tests.
 	$(CARGO) test --release --locked
+
+corpus: setup-test ## Send thousands of real mails, if they are beside the repository, and print the figures.
+	$(CARGO) test --release --locked --test suite corpus -- --nocapture
 
 build: setup    ## Build target/release/mxkeep.
 	$(CARGO) build --release --locked

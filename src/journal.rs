@@ -106,15 +106,15 @@ impl Transaction {
             client = %self.client.address,
             helo = %self.helo.as_ref().map(|helo| helo.host.to_string()).unwrap_or_default(),
             tls = self.client.tls.as_ref().map(|tls| tls.version.as_str()).unwrap_or_default(),
-            from = %self.reverse_path,
-            to = %recipients.join(","),
+            from = self.reverse_path.as_str(),
+            to = recipients.join(",").as_str(),
             octets = self.octets,
-            authentication = %summary,
+            authentication = summary.as_str(),
             score = self.score,
             rules = %hits.join(","),
             verdict = self.verdict,
             cause = self.cause.unwrap_or_default(),
-            reply = %self.reply,
+            reply = self.reply.as_str(),
             receive_ms = millis(self.durations.receive),
             authentication_ms = millis(self.durations.authentication),
             rules_ms = millis(self.durations.rules),
@@ -139,6 +139,12 @@ fn summary(found: &Authentication) -> String {
 }
 
 impl Recipient {
+    /// One that nothing has been decided of.
+    pub fn of(forward_path: &impl ToString, mailbox: &impl ToString) -> Self {
+        let (forward_path, mailbox) = (forward_path.to_string(), mailbox.to_string());
+        Recipient { forward_path, mailbox, folder: None, duplicate: false }
+    }
+
     fn summary(&self) -> String {
         let landed = match (self.duplicate, self.folder) {
             (true, _) => "duplicate",

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
-    IteratorMode, LogLevel, Options, WriteBatch,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Env,
+    ErrorKind, IteratorMode, LogLevel, Options, WriteBatch,
 };
 
 /// What is read from disk and kept in memory, in octets, over all tables.
@@ -29,6 +29,10 @@ const BLOCK_CACHE_OCTETS: usize = 4 << 20;
 const WRITE_BUFFER_OCTETS: usize = 4 << 20;
 /// The write-ahead log's bound in octets: so much is read back at a start after a crash.
 const LOG_OCTETS_MAX: u64 = 16 << 20;
+
+/// The system's words for a full disk and for a quota that is used up.
+const NO_SPACE: &str = "No space left on device";
+const NO_QUOTA: &str = "Disk quota exceeded";
 
 /// The tables, each a column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +73,7 @@ pub struct MovedAside {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open.
-    #[error("the store {} is in use by another process: is mxkeep running already? ({cause})", dir.display())]
+    #[error("the store {} is in use by another process ({cause}). Is mxkeep running already? Stop it first, or name another storage.state", dir.display())]
     Locked {
         /// The database's directory.
         dir: PathBuf,
@@ -88,7 +92,7 @@ pub enum StoreError {
         cause: String,
     },
     /// It is damaged, and cannot be moved aside.
-    #[error("the store {} is damaged ({cause}) and cannot be moved aside: {error}. Move it away yourself", dir.display())]
+    #[error("the store {} is damaged ({cause}) and cannot be moved aside: {error}. Move it away yourself; no mail is in it", dir.display())]
     Stuck {
         /// The database's directory.
         dir: PathBuf,
@@ -100,6 +104,14 @@ pub enum StoreError {
     /// A read or write failed.
     #[error("the store did not answer: {0}")]
     Failed(String),
+}
+
+impl StoreError {
+    /// Is a full disk (or quota) all that is wrong?
+    pub fn is_disk_full(&self) -> bool {
+        let says_so = |cause: &str| cause.contains(NO_SPACE) || cause.contains(NO_QUOTA);
+        matches!(self, StoreError::OutOfReach { cause, .. } if says_so(cause))
+    }
 }
 
 impl From<rocksdb::Error> for StoreError {
@@ -114,7 +126,7 @@ impl Store {
     pub fn open(dir: &Path) -> Result<(Store, Option<MovedAside>), StoreError> {
         let out_of_reach = |error: io::Error| StoreError::OutOfReach { dir: dir.into(), cause: error.to_string() };
         make_dir(dir).map_err(out_of_reach)?;
-        let error = match open_database(dir) {
+        let error = match open_database(dir, &options()) {
             Ok(database) => return Ok((Store { database: Arc::new(database) }, None)),
             Err(error) => error,
         };
@@ -125,9 +137,17 @@ impl Store {
         tracing::error!(store = %dir.display(), moved_to = %moved.to.display(), cause = moved.cause,
             "the store is damaged: it was moved aside and a new one begun; no mail is lost by this, \
              but a sender's retry may make a second copy");
-        let database = open_database(dir)
+        let database = open_database(dir, &options())
             .map_err(|error| not_damage(dir, &error).unwrap_or_else(|| StoreError::Failed(error.into_string())))?;
         Ok((Store { database: Arc::new(database) }, Some(moved)))
+    }
+
+    /// A store in memory that forgets everything when it is closed: for a server that has to start although the disk of
+    /// its state, `dir`, is full.
+    pub fn in_memory(dir: &Path) -> Result<Store, StoreError> {
+        let mut options = options();
+        options.set_env(&Env::mem_env()?);
+        Ok(Store { database: Arc::new(open_database(dir, &options)?) })
     }
 
     /// The value of `key`.
@@ -199,18 +219,17 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-fn open_database(dir: &Path) -> Result<DB, rocksdb::Error> {
-    let options = options();
+fn open_database(dir: &Path, options: &Options) -> Result<DB, rocksdb::Error> {
     let ours = Table::ALL.map(Table::name);
     // RocksDB makes this one by itself, with a write buffer of 64 MiB; and only with as much room as the largest write
     // buffer takes does it work again after the disk was full.
     let mut names = vec!["default".to_owned()];
     names.extend(ours.map(str::to_owned));
     // A newer mxkeep may have made tables that this one does not know: RocksDB wants them all opened.
-    let found = DB::list_cf(&options, dir).unwrap_or_default();
+    let found = DB::list_cf(options, dir).unwrap_or_default();
     names.extend(found.into_iter().filter(|name| name != "default" && !ours.contains(&name.as_str())));
     let families = names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
-    DB::open_cf_descriptors(&options, dir, families)
+    DB::open_cf_descriptors(options, dir, families)
 }
 
 /// A small footprint: two background threads, little memory, a bounded log, no statistics.
@@ -243,8 +262,8 @@ fn not_damage(dir: &Path, error: &rocksdb::Error) -> Option<StoreError> {
     const OUT_OF_REACH: [&str; 8] = [
         "Permission denied",
         "Operation not permitted",
-        "No space left on device",
-        "Disk quota exceeded",
+        NO_SPACE,
+        NO_QUOTA,
         "Read-only file system",
         "Too many open files",
         "Cannot allocate memory",
@@ -395,7 +414,10 @@ mod tests {
             return;
         };
         let opened = Store::open(&dir.path().join("store")).err();
-        assert!(matches!(opened, Some(StoreError::OutOfReach { .. })), "{opened:?}");
+        assert!(opened.as_ref().is_some_and(StoreError::is_disk_full), "{opened:?}");
+        let store = Store::in_memory(&dir.path().join("store")).unwrap();
+        store.put(Table::Ledger, b"k", &[1; 100_000]).unwrap();
+        assert_eq!(store.get(Table::Ledger, b"k").unwrap().map(|value| value.len()), Some(100_000));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

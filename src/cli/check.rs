@@ -27,7 +27,7 @@ pub fn run(path: &Path) -> ExitCode {
     for problem in &problems {
         eprintln!("error: {problem}");
     }
-    match (check_rules(&config), problems.is_empty()) {
+    match (check_rules(&config, problems.is_empty()), problems.is_empty()) {
         (Some(rules), true) => {
             let mailboxes: usize = config.domains.values().map(|domain| domain.mailboxes.len()).sum();
             let domains = config.domains.len();
@@ -39,8 +39,8 @@ pub fn run(path: &Path) -> ExitCode {
 }
 
 /// How many rules there are; `None` if they cannot be loaded. What is wrong with single ones is said, and is no error:
-/// operators have rules that were written for other programs.
-fn check_rules(config: &Config) -> Option<usize> {
+/// operators have rules that were written for other programs. A path that cannot be read was named with the other files.
+fn check_rules(config: &Config, all_files_are_there: bool) -> Option<usize> {
     match Rules::load(&config.rules.paths) {
         Ok((rules, diagnostics)) => {
             for diagnostic in diagnostics {
@@ -49,7 +49,9 @@ fn check_rules(config: &Config) -> Option<usize> {
             Some(rules.scored().count())
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            if all_files_are_there {
+                eprintln!("error: {error}");
+            }
             None
         }
     }

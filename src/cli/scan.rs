@@ -171,9 +171,11 @@ async fn scan_one(
 ) -> Report {
     let message = Arc::new(message);
     let examination = examine(examiner, arguments, &message).await;
+    let authenticated = |found: &Authentication| found.authors.domain().is_some_and(|author| found.passes_for(author));
     let evidence = Evidence {
         authentication: examination.authentication.as_ref(),
-        dmarc_may_defer: true,
+        // As for a first try: where SPF or DKIM passed for the author domain itself, nothing is in doubt.
+        dmarc_may_defer: !examination.authentication.as_ref().is_some_and(authenticated),
         score: examination.hits.score(),
     };
     let verdict = verdict::decide(&evidence, policy);

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{exit, load_and_warn, start_log};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::Control;
 use crate::server::Server;
 
@@ -47,15 +47,22 @@ async fn serve(config: Config) -> ExitCode {
     // Before anybody is told that we listen: a stop must always be an orderly one.
     let signals = match StopSignals::new() {
         Ok(signals) => signals,
-        Err(error) => return fail(&format_args!("cannot handle signals: {error}")),
+        Err(error) => return fail(exit::OS, &format_args!("cannot handle signals: {error}")),
     };
+    if let Err(problem) = config::check_mail_root(&config) {
+        tracing::error!("{problem} Mail that cannot be stored is deferred: senders try again.");
+    }
     let server = match Server::start(config).await {
         Ok(server) => server,
-        Err(error) => return fail(&error),
+        Err(error) if error.is_configuration() => return fail(exit::CONFIG, &error),
+        Err(error) => return fail(exit::OS, &error),
     };
     let control = match Control::listen(&state) {
         Ok(control) => control,
-        Err(error) => return fail(&format_args!("cannot listen on {}: {error}", state.join("control").display())),
+        Err(error) => {
+            let socket = state.join("control");
+            return fail(exit::OS, &format_args!("cannot listen on {}: {error}", socket.display()));
+        }
     };
     let listening: Vec<_> = server.addresses().iter().map(ToString::to_string).collect();
     for address in &listening {
@@ -75,9 +82,9 @@ async fn serve(config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
     tracing::error!("{error}");
-    ExitCode::from(exit::OS)
+    ExitCode::from(code)
 }
 
 /// SIGTERM (systemd) and SIGINT (a terminal). From the moment this exists they no longer end the process by themselves.

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::aliases::{AliasError, Directory};
-use super::load::read_policy;
 use super::section::{Report, Section, Value};
 use super::template::{COMPONENT_OCTETS_MAX, is_safe_component};
-use super::{Config, DomainConfig};
+use super::{Config, DomainConfig, policy};
 use crate::address::{Domain, Mailbox};
 
 /// Addresses that every domain has: RFC 5321 section 4.5.1, RFC 2142 section 4.
@@ -89,7 +88,7 @@ fn read_domain<'a>(
     }
     add_role_addresses(report, section, &mailboxes, &mut aliases);
     let own_policy = section.section(report, "policy").inherits(policy);
-    Some(DomainConfig { mailboxes, aliases, policy: read_policy(report, &own_policy)? })
+    Some(DomainConfig { mailboxes, aliases, policy: policy::read(report, &own_policy)? })
 }
 
 fn read_mailboxes(report: &mut Report, section: &Section<'_>, domain: &Domain) -> Vec<Mailbox> {

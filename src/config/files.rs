@@ -1,11 +1,11 @@
 //! What the configuration names in the file system: is it there, and can it be used?
 //!
-//! *Does:* reads the certificate and its key, looks for the rules, and creates and removes one empty file in each of
+//! *Does:* reads the certificate and its key, looks for the rules, and creates and removes one small file in each of
 //! the directories that are written to.
 //! *Never does:* create what is missing. A mail root that is not there may be a file system that is not mounted.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -17,14 +17,22 @@ use rustls::sign::CertifiedKey;
 use super::section::Problem;
 use super::{Config, TlsFiles};
 
+/// What is written to see whether a directory's disk has room, in octets.
+const PROBE_OCTETS: usize = 4096;
+
 /// Checks all files and directories that the configuration names; says what is wrong and what to do.
 pub fn check_files(config: &Config) -> Vec<Problem> {
     let mut wrong = Vec::new();
     wrong.extend(config.tls.as_ref().and_then(|tls| read_certificate(tls).err()));
-    wrong.extend(check_mail_root(&config.storage.mail.root).err());
+    wrong.extend(probe_mail_root(&config.storage.mail.root).err());
     wrong.extend(check_state(&config.storage.state).err());
     wrong.extend(config.rules.paths.iter().filter_map(|path| check_rules(path).err()));
     wrong.into_iter().map(|message| Problem { place: None, message }).collect()
+}
+
+/// Can mail be written? The server asks when it starts: nothing else would tell before the first message.
+pub fn check_mail_root(config: &Config) -> Result<(), Problem> {
+    probe_mail_root(&config.storage.mail.root).map_err(|message| Problem { place: None, message })
 }
 
 /// Reads the certificate and its key, and sees that they belong together.
@@ -61,14 +69,12 @@ fn pem_problem(key: &str, path: &Path, what: &str, error: PemError) -> String {
     }
 }
 
-fn check_mail_root(root: &Path) -> Result<(), String> {
+fn probe_mail_root(root: &Path) -> Result<(), String> {
     probe(root).map_err(|error| {
         let root = root.display();
         match error.kind() {
             io::ErrorKind::NotFound => format!("storage.mail: {root} does not exist. Mount it or create it."),
-            _ => {
-                format!("storage.mail: {root} cannot be written to ({error}). Give it to the user that mxkeep runs as.")
-            }
+            kind => format!("storage.mail: {root} cannot be written to ({error}). {}", remedy(kind)),
         }
     })
 }
@@ -79,8 +85,8 @@ fn check_state(state: &Path) -> Result<(), String> {
     probe(existing).map_err(|error| {
         let (state, existing) = (state.display(), existing.display());
         format!(
-            "storage.state: {state} can't be used, as {existing} cannot be written to ({error}). Create it, and give \
-             it to the user that mxkeep runs as."
+            "storage.state: {state} can't be used, as {existing} cannot be written to ({error}). {}",
+            remedy(error.kind())
         )
     })
 }
@@ -95,7 +101,18 @@ fn check_rules(path: &Path) -> Result<(), String> {
         .map_err(|error| format!("rules.paths: {path} cannot be read ({error}). Correct the path or the permissions."))
 }
 
-/// Creates and removes an empty file.
+fn remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "Make room.",
+        io::ErrorKind::ReadOnlyFilesystem => "Mount it so that it can be written.",
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            "It must be a directory: create it or correct the path."
+        }
+        _ => "Give it to the user that mxkeep runs as.",
+    }
+}
+
+/// Creates, writes and removes a small file.
 fn probe(directory: &Path) -> io::Result<()> {
     let path: PathBuf = directory.join(format!(".mxkeep-probe-{}", std::process::id()));
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
@@ -105,7 +122,10 @@ fn probe(directory: &Path) -> io::Result<()> {
             fs::remove_file(&path).and_then(|()| probe(directory))
         }
         Err(error) => Err(error),
-        Ok(_) => fs::remove_file(&path),
+        Ok(mut file) => {
+            let written = file.write_all(&[0; PROBE_OCTETS]);
+            fs::remove_file(&path).and(written)
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use toml::de::DeTable;
 
 use super::section::{ConfigError, Problem, Report, Section, Value, Warning};
 use super::{
-    Config, DmarcMode, Dns, FolderName, Limits, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Policy,
-    Rules, Storage, TlsFiles, domains, keys,
+    Config, Dns, Limits, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Rules, Storage, TlsFiles, domains,
+    keys, policy,
 };
 
 /// The largest configuration file, in octets.
@@ -77,7 +77,7 @@ fn read(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Conf
     let dns = read_dns(report, root);
     let limits = read_limits(report, root);
     let policy_section = root.section(report, "policy");
-    let policy = read_policy(report, &policy_section);
+    let policy = policy::read(report, &policy_section);
     let domains = domains::read(report, root, &policy_section);
     let rules = read_rules(report, root, base_dir);
     let log = read_log(report, root);
@@ -202,29 +202,6 @@ fn read_limits(report: &mut Report, root: &Section<'_>) -> Option<Limits> {
     })
 }
 
-/// Reads the server's policy, or a domain's, which inherits from it.
-pub(super) fn read_policy(report: &mut Report, section: &Section<'_>) -> Option<Policy> {
-    const DMARC: &[(&str, DmarcMode)] = &[("enforce", DmarcMode::Enforce), ("observe", DmarcMode::Observe)];
-    let (junk, reject) = (section.value("junk_score"), section.value("reject_score"));
-    let junk_score = junk.as_ref().and_then(|value| value.number(report));
-    let reject_score = reject.as_ref().and_then(|value| value.number(report));
-    let dmarc = section.value("dmarc").and_then(|value| value.choice(report, DMARC));
-    let junk_folder = section.value("junk_folder").and_then(|value| value.parsed(report, folder_name));
-    let policy =
-        Policy { junk_score: junk_score?, reject_score: reject_score?, dmarc: dmarc?, junk_folder: junk_folder? };
-    if let (true, Some(junk), Some(reject)) = (policy.junk_score > policy.reject_score, junk, reject) {
-        let Policy { junk_score, reject_score, .. } = policy;
-        let message = format!(
-            "{}: {junk_score} is more than {}, {reject_score}: nothing would ever go to the Junk folder. \
-             Write a junk_score of at most the reject_score.",
-            junk.name, reject.name
-        );
-        let own = [&reject, &junk].into_iter().find(|value| value.name.starts_with(section.name()));
-        report.error(own.and_then(|value| value.at).or(junk.at).unwrap_or(section.at), message);
-    }
-    Some(policy)
-}
-
 fn read_rules(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Rules {
     let section = root.section(report, "rules");
     Rules { paths: list(report, &section, "paths", |text| path(text, base_dir)) }
@@ -264,9 +241,4 @@ fn dns_server(text: &str) -> Result<SocketAddr, String> {
         let text = text.escape_debug();
         format!("\"{text}\" is not a name server's address. Write one such as \"127.0.0.1\" or \"127.0.0.1:5353\".")
     })
-}
-
-fn folder_name(text: &str) -> Result<FolderName, String> {
-    let advise = |wrong| format!("\"{}\" {wrong}. Write a folder name such as \"Junk\".", text.escape_debug());
-    text.parse().map_err(advise)
 }

@@ -16,6 +16,7 @@ mod folder;
 mod keys;
 mod load;
 mod network;
+mod policy;
 mod section;
 mod template;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use aliases::{ALIAS_DEPTH_MAX, ALIAS_MAILBOXES_MAX, AliasError, Directory, Target};
-pub use files::{check_files, load_certificate};
+pub use files::{check_files, check_mail_root, load_certificate};
 pub use folder::{FOLDER_NAME_OCTETS_MAX, FolderName};
 pub use keys::{KEYS, Key, Preset, reference};
 pub use load::CONFIG_OCTETS_MAX;

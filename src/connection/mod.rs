@@ -1,13 +1,18 @@
 //! One client: drives the [`Session`] with octets from the `Wire`, and asks [`receive`] what the session asks.
 //!
 //! *Guarantees:* replies queue and are flushed before anything waits (that is PIPELINING, RFC 2920). A final reply is
-//! flushed at once, and the ledger hears of it when, and only when, the client has provably seen it ([`crate::delivery::ledger`]).
+//! flushed at once, and the ledger hears of it when, and only when, the client has provably seen it
+//! ([`crate::delivery::ledger`]). A panic in a session is a 421 for that session alone.
 //! *Never does:* parse, or decide.
 
 mod tls;
 mod wire;
 
+use std::future::poll_fn;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
@@ -43,21 +48,25 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
     let mut connection = Connection::new(client, shared);
     wire.queue(&session.banner());
     let end = loop {
-        match connection.converse(&mut wire, &mut session).await {
-            Ok(acceptor) => match wire.start_tls(&acceptor).await {
+        match survive(connection.converse(&mut wire, &mut session)).await {
+            Ok(Ok(acceptor)) => match wire.start_tls(&acceptor).await {
                 Ok((secured, tls)) => {
                     wire = secured;
+                    // Who completes the handshake has read the 220 to STARTTLS, and what came before it.
+                    connection.unseen.release(&connection.shared.receiver).await;
                     connection.visit.on_tls(tls);
                     session.on_tls();
                 }
                 Err(_) => return connection.log("tls_handshake", started),
             },
-            Err(end) => break end,
+            Ok(Err(end)) => break end,
+            Err(Panicked) => break connection.apologise(&mut wire).await,
         }
     };
-    if end == End::Stopped(Stop::EndOfStream) && wire.all_acknowledged() {
-        connection.unseen.release(&connection.shared.receiver).await;
+    if end == End::Stopped(Stop::EndOfStream) {
+        connection.unseen.on_end(&wire, &connection.shared.receiver).await;
     }
+    connection.abandon();
     connection.log(end.name(), started);
     if matches!(end, End::Closed(_)) {
         wire.close().await;
@@ -121,6 +130,7 @@ impl Connection {
                 Step::Mail(mail) => {
                     let (transaction, verdict) = receive::sender(&self.shared.receiver, &self.visit, &mail);
                     wire.queue(&mail.answer(verdict));
+                    self.abandon();
                     self.transaction = Some(transaction);
                 }
                 Step::Rcpt(rcpt) => {
@@ -179,18 +189,34 @@ impl Connection {
         let receiver = &self.shared.receiver;
         let (reply, receipt) = match decoded {
             Ok(message) => receive::message(receiver, transaction, Message::new(message)).await,
-            Err(error) => {
-                let reply = data.refusal(error);
-                receive::refused(receiver, transaction, octets, &reply);
-                (reply, Receipt::new())
-            }
+            Err(error) => (receive::refused(receiver, transaction, octets, data.refusal(error)), Receipt::new()),
         };
         self.transactions += 1;
-        let provable = receipt.is_empty() || wire.drain().await;
+        let provable_from = match receipt.is_empty() {
+            true => None,
+            false => wire.drain().await.then(|| wire.input.received()),
+        };
         wire.queue(&data.answer(reply));
         wire.flush().await?;
-        self.unseen.add(receipt, if provable { wire.input.received() } else { u64::MAX });
+        self.unseen.add(receipt, provable_from);
         Ok(())
+    }
+
+    /// A transaction that is open never came to its end.
+    fn abandon(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            receive::abandoned(transaction);
+        }
+    }
+
+    /// Something of ours broke: 421, for this session alone. Nothing was accepted that was not answered before.
+    async fn apologise(&self, wire: &mut Wire) -> End {
+        tracing::error!(connection = %self.visit.id, client = %self.visit.client.address, "a session panicked: please report the message above");
+        wire.queue(&reply::internal_error(&self.shared.settings.hostname));
+        match wire.flush().await {
+            Ok(()) => End::Closed("panic"),
+            Err(stop) => stop.into(),
+        }
     }
 
     fn log(&self, end: &'static str, started: Instant) {
@@ -204,6 +230,21 @@ impl Connection {
         };
         record.log();
     }
+}
+
+/// A future that panicked instead of ending.
+#[derive(Debug, PartialEq, Eq)]
+struct Panicked;
+
+/// Runs a future to its end, or to its panic: that must not take along what the caller still holds.
+async fn survive<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    let mut future = pin!(future);
+    // What a panic leaves half done in session and transaction is never looked at again.
+    poll_fn(|cx| match panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(_) => Poll::Ready(Err(Panicked)),
+    })
+    .await
 }
 
 /// The mail data, or why it is refused; and how many octets it had.
@@ -221,24 +262,61 @@ async fn read_mail_data(wire: &mut Wire, data: &Data<'_>) -> Result<(Result<Vec<
 #[derive(Default)]
 struct Unseen {
     receipt: Receipt,
-    /// A command that begins at this octet of the input, or behind it, was sent after the reply had gone out.
-    from: u64,
+    /// What the client sends at this octet of the input, or behind it, it sent after the reply had gone out: a command, or
+    /// the end of its stream. `None` if that cannot be told, since it had ended its stream, or sent very much, before.
+    from: Option<u64>,
 }
 
 impl Unseen {
-    fn add(&mut self, receipt: Receipt, from: u64) {
-        self.receipt.extend(receipt);
-        self.from = from;
+    /// A reply without deliveries leaves what is known of those before it as it is.
+    fn add(&mut self, receipt: Receipt, from: Option<u64>) {
+        if !receipt.is_empty() {
+            self.receipt.extend(receipt);
+            self.from = from;
+        }
     }
 
     /// A command began at this octet of the input.
     async fn on_command(&mut self, at: u64, receiver: &Arc<Receiver>) {
-        if at >= self.from && !self.receipt.is_empty() {
+        if self.from.is_some_and(|from| at >= from) {
+            self.release(receiver).await;
+        }
+    }
+
+    /// The client ended its stream: after the reply, and having received all of it?
+    async fn on_end(&mut self, wire: &Wire, receiver: &Arc<Receiver>) {
+        if self.from.is_some() && wire.all_acknowledged().await {
             self.release(receiver).await;
         }
     }
 
     async fn release(&mut self, receiver: &Arc<Receiver>) {
-        receive::seen(receiver, std::mem::take(&mut self.receipt)).await;
+        let Unseen { receipt, .. } = std::mem::take(self);
+        if !receipt.is_empty() {
+            receive::seen(receiver, receipt).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_one_future_and_nothing_else() {
+        let waiting = async {
+            tokio::task::yield_now().await;
+            7
+        };
+        assert_eq!(survive(waiting).await, Ok(7));
+        let mut queued = vec!["250"];
+        let broken = async {
+            tokio::task::yield_now().await;
+            queued.clear();
+            assert!(!queued.is_empty(), "on purpose: this message belongs to a test");
+        };
+        assert_eq!(survive(broken).await, Err::<(), _>(Panicked));
+        queued.push("421");
+        assert_eq!(queued, ["421"]);
     }
 }

@@ -12,13 +12,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use super::tls::Acceptor;
+use super::tls::{Acceptor, Records};
 use crate::envelope::Tls;
 use crate::smtp::{Input, Reply};
 
@@ -31,8 +32,12 @@ pub const HANDSHAKE_SECONDS_MAX: u64 = 60;
 /// After the last reply: how long, in milliseconds, the client's remaining octets are read away, so that no reset
 /// overtakes that reply.
 pub const LINGER_MILLIS_MAX: u64 = 2_000;
+/// How long, in milliseconds, a client may take to end its TCP stream after it has ended TLS.
+pub const END_MILLIS_MAX: u64 = 5_000;
 /// Octets that a client may send ahead of a final reply before that reply stops counting as provably seen.
 pub const AHEAD_OCTETS_MAX: usize = 65_536;
+/// Reads before a final reply: empty TLS records, say, could go on for ever.
+const DRAIN_READS_MAX: usize = 64;
 /// Octets read at once.
 const CHUNK_OCTETS: usize = 32_768;
 
@@ -40,14 +45,22 @@ const CHUNK_OCTETS: usize = 32_768;
 #[derive(Debug)]
 enum Transport {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Records>>),
 }
 
 impl Transport {
     fn tcp(&self) -> &TcpStream {
         match self {
             Transport::Plain(stream) => stream,
-            Transport::Tls(stream) => stream.get_ref().0,
+            Transport::Tls(stream) => stream.get_ref().0.tcp(),
+        }
+    }
+
+    /// Has a TLS record arrived in part?
+    fn within_record(&self) -> bool {
+        match self {
+            Transport::Plain(_) => false,
+            Transport::Tls(stream) => stream.get_ref().0.within_record(),
         }
     }
 
@@ -144,40 +157,38 @@ impl Wire {
         poll_fn(|cx| poll_into(transport, input, cx)).await
     }
 
-    /// Reads what is there until the socket would block, before a final reply is flushed: only a command that arrives in
-    /// octets read after that flush can be an answer to it. False if that cannot be told: the client ended its stream
-    /// already, or sent very much ahead.
+    /// Reads what is there until the socket would block, before a final reply is flushed: what arrives later, a command or
+    /// the end of the stream, can be an answer to that reply. False if it never can: the stream has ended already, very
+    /// much was sent ahead, or a TLS record has arrived in part.
     pub async fn drain(&mut self) -> bool {
-        while self.input.pending().len() < AHEAD_OCTETS_MAX {
-            // The kernel is asked itself: the runtime may not know yet that octets have arrived.
-            let mut peeked = [0];
-            match rustix::net::recv(self.transport.tcp(), &mut peeked[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-                Err(rustix::io::Errno::AGAIN) => return true,
-                Ok((_, 1..)) => {}
-                Ok(_) | Err(_) => return false,
-            }
-            if self.transport.tcp().readable().await.is_err() {
-                return false;
-            }
+        for _ in 0..DRAIN_READS_MAX {
             let Wire { transport, input, .. } = self;
-            let read = poll_fn(|cx| Poll::Ready(poll_into(transport, input, cx)));
             // Unconstrained: a spent scheduling budget must not look like an empty socket.
-            match tokio::task::unconstrained(read).await {
-                Poll::Ready(Ok(1..)) | Poll::Pending => {}
+            let read = tokio::task::unconstrained(poll_fn(|cx| Poll::Ready(poll_into(transport, input, cx))));
+            match read.await {
+                Poll::Ready(Ok(1..)) if input.pending().len() < AHEAD_OCTETS_MAX => continue,
                 Poll::Ready(_) => return false,
+                // TLS has nothing left in its buffers. The kernel is asked itself: the runtime may not know yet that
+                // octets have arrived.
+                Poll::Pending => {}
+            }
+            match peek(transport.tcp()) {
+                Err(Errno::AGAIN) => return !transport.within_record(),
+                Ok(1..) if transport.tcp().readable().await.is_ok() => {}
+                Ok(_) | Err(_) => return false,
             }
         }
         false
     }
 
     /// The client's end of stream has been read: had it received every octet that was flushed?
-    pub fn all_acknowledged(&self) -> bool {
+    pub async fn all_acknowledged(&self) -> bool {
         let tcp = self.transport.tcp();
-        let mut peeked = [0];
-        // A close_notify alone is not the end of the TCP stream; a reset is an error here.
-        let ended = rustix::net::recv(tcp, &mut peeked[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        // A close_notify alone is not the end of the TCP stream, which follows it; a reset is an error here.
+        let end = timeout(Duration::from_millis(END_MILLIS_MAX), tcp.peek(&mut [0])).await;
+        let ended = matches!(end, Ok(Ok(0)));
         let intact = socket2::SockRef::from(tcp).take_error().is_ok_and(|error| error.is_none());
-        matches!(ended, Ok((_, 0))) && intact && unacknowledged_octets(tcp).is_ok_and(|octets| octets == 0)
+        ended && intact && unacknowledged_octets(tcp).is_ok_and(|octets| octets == 0)
     }
 
     /// Negotiates TLS. Octets that already wait end the connection: they were sent in clear (CVE-2011-0411).
@@ -218,6 +229,12 @@ impl Wire {
         // Out of time or not: the socket is closed now.
         let _ = timeout(Duration::from_millis(LINGER_MILLIS_MAX), end).await;
     }
+}
+
+/// How many octets wait in the kernel (one, if there are more); 0 at the end of the stream.
+fn peek(socket: &TcpStream) -> rustix::io::Result<usize> {
+    let mut peeked = [0];
+    rustix::net::recv(socket, &mut peeked[..], RecvFlags::PEEK | RecvFlags::DONTWAIT).map(|(_, octets)| octets)
 }
 
 /// Reads once, through a buffer on the stack: an idle connection holds none.

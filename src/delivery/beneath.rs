@@ -7,12 +7,10 @@
 //! walk from one open directory to the next.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 
 /// Opens the mail root for lookups.
@@ -47,17 +45,12 @@ fn walk(root: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     Ok(at)
 }
 
-/// Makes the directories of `path` that are missing below `root` (and `root`, if need be), and opens the last one for fsync.
+/// Makes the directories of `path` that are missing below `root`, and opens the last one for fsync. A root that is not there
+/// is an error: it may be a file system that is not mounted, and would hide what was put in its place.
 /// When this returns all of them are durable, also those that another thread or program made a moment ago.
 pub(super) fn make_directories(root: &Path, path: &Path) -> Result<OwnedFd> {
     let for_sync = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut at = match rustix::fs::open(root, for_sync, Mode::empty()) {
-        Err(Errno::NOENT) => {
-            make_root(root)?;
-            rustix::fs::open(root, for_sync, Mode::empty())?
-        }
-        result => result?,
-    };
+    let mut at = rustix::fs::open(root, for_sync, Mode::empty())?;
     for component in path.components() {
         let Component::Normal(name) = component else { return Err(Errno::XDEV) };
         at = make_directory(&at, name)?;
@@ -75,28 +68,10 @@ pub(super) fn make_directory(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd> 
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
-fn make_root(root: &Path) -> Result<()> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
-    made.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    // Once in a life time: sync all the way up, whichever of them were missing.
-    for ancestor in root.ancestors().skip(1).filter(|ancestor| !ancestor.as_os_str().is_empty()) {
-        let parent =
-            rustix::fs::openat(CWD, ancestor, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        // An ancestor that we may not even read is not one that we wrote to.
-        if let Ok(parent) = parent {
-            match rustix::fs::fsync(parent) {
-                // A pseudo file system far up that has nothing to sync.
-                Err(Errno::INVAL) => {}
-                synced => synced?,
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     #[test]
@@ -125,10 +100,12 @@ mod tests {
     fn directories_are_made_private_and_never_through_a_link() {
         use std::os::unix::fs::PermissionsExt;
         let parent = tempfile::tempdir().unwrap();
-        let root = parent.path().join("not/yet");
+        let root = parent.path().join("root");
+        assert_eq!(make_directories(&root, Path::new("example.org/alice")).err(), Some(Errno::NOENT));
+        fs::create_dir(&root).unwrap();
         make_directories(&root, Path::new("example.org/alice")).unwrap();
         make_directories(&root, Path::new("example.org/alice")).unwrap();
-        for path in ["", "example.org", "example.org/alice"] {
+        for path in ["example.org", "example.org/alice"] {
             assert_eq!(fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o777, 0o700);
         }
         symlink(parent.path(), root.join("link")).unwrap();

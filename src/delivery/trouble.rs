@@ -58,6 +58,7 @@ fn advice(errno: Errno) -> &'static str {
         Errno::ACCESS | Errno::PERM => {
             "mxkeep's user must own this Maildir and may need it in the unit's ReadWritePaths"
         }
+        Errno::NOENT => "Does the mail root exist, and is its file system mounted? It is never made here",
         Errno::ROFS => "The file system is read-only: the kernel's log may say why",
         Errno::LOOP | Errno::XDEV => {
             "No symbolic link is followed below the mail root: give the real path in storage.mail, or mount it there"

@@ -1,12 +1,14 @@
 //! The end of the mail data: from a whole message to its final verdict.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::{Receipt, Receiver, Transaction, trace};
-use crate::address::ForwardPath;
+use crate::address::{ForwardPath, Mailbox};
 use crate::authentication::{self, Authentication, MethodResult};
 use crate::delivery::{self, Kind, Mail, Trouble, ledger};
 use crate::journal;
@@ -22,30 +24,51 @@ pub struct Arrival {
     receiver: Arc<Receiver>,
     transaction: Arc<Transaction>,
     message: Arc<Message>,
-    /// Each final mailbox once, with the forward-path that led to it first.
+    /// Each final mailbox once.
     targets: Arc<[Target]>,
 }
 
 /// One copy that may have to be made.
 struct Target {
+    /// The forward-path that led here: of several the first by its text, so that their order does not matter to the ledger.
     forward_path: ForwardPath,
     recipient: Recipient,
 }
 
+impl Target {
+    fn also_reached_by(&mut self, path: &ForwardPath) {
+        if path.to_string() < self.forward_path.to_string() {
+            self.forward_path = path.clone();
+        }
+    }
+}
+
 /// A target that has not got this very message yet, and the right to deliver it.
-pub struct Claimed {
+struct Claimed {
     target: usize,
     claim: ledger::Claim,
+}
+
+/// What the ledger says of the targets.
+pub struct Known {
+    /// One key for each target: what 250 is a receipt for.
+    receipt: Receipt,
+    claimed: Vec<Claimed>,
 }
 
 impl Arrival {
     /// Puts the pieces together.
     pub fn new(receiver: &Arc<Receiver>, transaction: Transaction, message: Message) -> Self {
         let mut targets: Vec<Target> = Vec::new();
+        let mut known: HashMap<Mailbox, usize> = HashMap::new();
         for (path, recipients) in &transaction.recipients {
             for recipient in recipients {
-                if !targets.iter().any(|target| target.recipient.mailbox == recipient.mailbox) {
-                    targets.push(Target { forward_path: path.clone(), recipient: recipient.clone() });
+                match known.entry(recipient.mailbox.clone()) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(targets.len());
+                        targets.push(Target { forward_path: path.clone(), recipient: recipient.clone() });
+                    }
+                    Entry::Occupied(entry) => targets[*entry.get()].also_reached_by(path),
                 }
             }
         }
@@ -58,18 +81,14 @@ impl Arrival {
     }
 
     /// Who has this very message already? They take no part in what follows (RFC 1047).
-    pub async fn look_up(&self, record: &mut journal::Transaction) -> Result<Vec<Claimed>, Verdict> {
+    pub async fn look_up(&self, record: &mut journal::Transaction) -> Result<Known, Verdict> {
         let arrival = self.clone();
-        let seen = blocking(move || arrival.look_up_blocking()).await?;
+        let (receipt, seen) = blocking(move || arrival.look_up_blocking()).await?;
         let mut claimed = Vec::new();
         for (at, (target, seen)) in self.targets.iter().zip(seen).enumerate() {
-            let duplicate = matches!(seen, ledger::Seen::Delivered);
-            record.recipients.push(journal::Recipient {
-                forward_path: target.forward_path.to_string(),
-                mailbox: target.recipient.mailbox.to_string(),
-                folder: None,
-                duplicate,
-            });
+            let mut recipient = journal::Recipient::of(&target.forward_path, &target.recipient.mailbox);
+            recipient.duplicate = matches!(seen, ledger::Seen::Delivered);
+            record.recipients.push(recipient);
             match seen {
                 ledger::Seen::New(claim) => claimed.push(Claimed { target: at, claim }),
                 ledger::Seen::InFlight => return Err(Verdict::Defer(Cause::InFlight)),
@@ -77,37 +96,38 @@ impl Arrival {
                 ledger::Seen::Delivered | ledger::Seen::Repeated => {}
             }
         }
-        Ok(claimed)
+        Ok(Known { receipt, claimed })
     }
 
-    fn look_up_blocking(&self) -> Vec<ledger::Seen> {
-        self.receiver.ledger.look_up(&self.keys())
-    }
-
-    fn keys(&self) -> Vec<ledger::Key> {
+    fn look_up_blocking(&self) -> (Receipt, Vec<ledger::Seen>) {
         let digest = ledger::Digest::of(&self.message);
         let reverse_path = &self.transaction.reverse_path;
         let key =
             |target: &Target| ledger::Key::new(reverse_path, &target.forward_path, &target.recipient.mailbox, &digest);
-        self.targets.iter().map(key).collect()
+        let keys: Receipt = self.targets.iter().map(key).collect();
+        let seen = self.receiver.ledger.look_up(&keys);
+        (keys, seen)
     }
 
     /// Examines the message, judges it for each recipient that has not got it, and delivers it to those that may have it.
-    pub async fn judge_and_deliver(
-        &self,
-        claimed: Vec<Claimed>,
-        record: &mut journal::Transaction,
-    ) -> (Verdict, Receipt) {
+    /// 250 is a receipt for those who had it already, too.
+    pub async fn judge_and_deliver(&self, known: Known, record: &mut journal::Transaction) -> (Verdict, Receipt) {
+        let Known { receipt, claimed } = known;
         if claimed.is_empty() {
             // All have it: the reply got lost the last time.
-            return (Verdict::Accept, self.keys());
+            return (Verdict::Accept, receipt);
         }
         let examination = self.examine().await;
         examination.put_on(record);
         let verdicts = self.judge(&examination, &claimed).await;
-        match verdict::reconcile(&verdicts) {
-            Outcome::Refused(verdict) => (verdict, Receipt::new()),
+        let somebody_has_it = claimed.len() < self.targets.len();
+        let verdict = match verdict::reconcile(&verdicts, somebody_has_it) {
+            Outcome::Refused(verdict) => verdict,
             Outcome::Delivered(folders) => self.deliver(claimed, folders, examination, record).await,
+        };
+        match verdict {
+            Verdict::Accept | Verdict::Deliver(_) => (verdict, receipt),
+            Verdict::Defer(_) | Verdict::Reject(_) => (verdict, Receipt::new()),
         }
     }
 
@@ -164,7 +184,7 @@ impl Arrival {
         folders: Vec<Folder>,
         examination: Examination,
         record: &mut journal::Transaction,
-    ) -> (Verdict, Receipt) {
+    ) -> Verdict {
         let started = Instant::now();
         let (arrival, to) = (self.clone(), folders.clone());
         let targets: Vec<usize> = claimed.iter().map(|claimed| claimed.target).collect();
@@ -176,11 +196,10 @@ impl Arrival {
                     record.recipients[target].folder = Some(*folder);
                 }
                 let all_junk = folders.iter().all(|folder| *folder == Folder::Junk);
-                // Those who had it already hear of it with the same reply.
-                (Verdict::Deliver(if all_junk { Folder::Junk } else { Folder::Inbox }), self.keys())
+                Verdict::Deliver(if all_junk { Folder::Junk } else { Folder::Inbox })
             }
-            Ok(Err(trouble)) => (Verdict::Defer(cause_of(&trouble)), Receipt::new()),
-            Err(verdict) => (verdict, Receipt::new()),
+            Ok(Err(trouble)) => Verdict::Defer(cause_of(&trouble)),
+            Err(verdict) => verdict,
         }
     }
 

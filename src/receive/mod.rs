@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::sync::OnceCell;
+use tokio::task::AbortHandle;
 
 use crate::address::{ForwardPath, ReversePath};
 use crate::authentication::{Iprev, Spf};
@@ -43,6 +44,7 @@ pub struct Visit {
     /// Who is connected.
     pub client: Client,
     iprev: Arc<OnceCell<Iprev>>,
+    _looking_up: Background,
 }
 
 impl Visit {
@@ -63,8 +65,25 @@ pub struct Transaction {
     time: Timestamp,
     iprev: Arc<OnceCell<Iprev>>,
     spf: Arc<OnceCell<Spf>>,
+    looking_up: Option<Background>,
     /// For each accepted RCPT: the path as given, and the mailboxes behind it.
     recipients: Vec<(ForwardPath, Vec<Recipient>)>,
+}
+
+/// A check that goes on while the session does, and ends with whoever wanted to know: a client that opens and drops one
+/// transaction after the other leaves nothing running behind it.
+struct Background(AbortHandle);
+
+impl Background {
+    fn start(check: impl Future<Output = ()> + Send + 'static) -> Self {
+        Background(tokio::spawn(check).abort_handle())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Ledger entries whose reply is on its way: to be released when the client has seen it.
@@ -74,14 +93,16 @@ pub type Receipt = Vec<ledger::Key>;
 pub fn client(receiver: &Arc<Receiver>, id: Id, client: Client) -> Visit {
     let iprev = Arc::new(OnceCell::new());
     let (examiner, cell, address) = (receiver.examiner.clone(), iprev.clone(), client.address);
-    tokio::spawn(async move { cell.get_or_init(|| examiner.iprev(Some(address))).await.result });
-    Visit { id, client, iprev }
+    let looking_up = Background::start(async move {
+        cell.get_or_init(|| examiner.iprev(Some(address))).await;
+    });
+    Visit { id, client, iprev, _looking_up: looking_up }
 }
 
 /// MAIL: may this sender open a transaction? So far everybody may: refusals are spoken at RCPT and later, so that sender
 /// and recipient are on record. SPF starts.
 pub fn sender(receiver: &Arc<Receiver>, visit: &Visit, mail: &Mail<'_>) -> (Transaction, Reply) {
-    let transaction = Transaction {
+    let mut transaction = Transaction {
         id: journal::new_id(),
         connection: visit.id,
         client: visit.client.clone(),
@@ -91,10 +112,13 @@ pub fn sender(receiver: &Arc<Receiver>, visit: &Visit, mail: &Mail<'_>) -> (Tran
         time: Timestamp::now(),
         iprev: visit.iprev.clone(),
         spf: Arc::default(),
+        looking_up: None,
         recipients: Vec::new(),
     };
     let (examiner, cell, sender) = (receiver.examiner.clone(), transaction.spf.clone(), transaction.sender());
-    tokio::spawn(async move { cell.get_or_init(|| examiner.spf(&sender)).await.result });
+    transaction.looking_up = Some(Background::start(async move {
+        cell.get_or_init(|| examiner.spf(&sender)).await;
+    }));
     let reply = Verdict::Accept.reply(Question::Sender, &transaction.id);
     (transaction, reply)
 }
@@ -119,7 +143,7 @@ pub async fn message(receiver: &Arc<Receiver>, transaction: Transaction, message
     let mut record = transaction.record(message.octets().len() as u64);
     let arrival = message::Arrival::new(receiver, transaction, message);
     let (verdict, receipt) = match arrival.look_up(&mut record).await {
-        Ok(claims) => arrival.judge_and_deliver(claims, &mut record).await,
+        Ok(known) => arrival.judge_and_deliver(known, &mut record).await,
         Err(verdict) => (verdict, Receipt::new()),
     };
     let reply = verdict.reply(Question::Message, &record.id);
@@ -129,11 +153,23 @@ pub async fn message(receiver: &Arc<Receiver>, transaction: Transaction, message
     (reply, receipt)
 }
 
-/// Mail data that broke the protocol has been refused by this reply: it goes on record as well.
-pub fn refused(receiver: &Receiver, transaction: Transaction, octets: u64, reply: &Reply) {
+/// Mail data that broke the protocol is refused by this reply: it goes on record as well. Hands it back with its id.
+pub fn refused(receiver: &Receiver, transaction: Transaction, octets: u64, reply: Reply) -> Reply {
     let mut record = transaction.record(octets);
-    record.conclude("reject", Some("protocol"), reply);
+    let reply = reply.cite(&record.id);
+    record.conclude("reject", Some("protocol"), &reply);
     receiver.counters.count(&record);
+    record.log();
+    reply
+}
+
+/// A transaction was given up before its end, by RSET or with the connection: it goes on record as well.
+pub fn abandoned(transaction: Transaction) {
+    let mut record = transaction.record(0);
+    let recipients =
+        transaction.recipients.iter().flat_map(|(path, recipients)| recipients.iter().map(move |r| (path, r)));
+    record.recipients = recipients.map(|(path, recipient)| journal::Recipient::of(path, &recipient.mailbox)).collect();
+    record.verdict = "abandoned";
     record.log();
 }
 

@@ -1,6 +1,6 @@
 //! What the mail path needs, opened in order: store, ledger, recovery, rules, resolver.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -48,7 +48,7 @@ impl Receiver {
     /// Opens everything, and settles what the last run left behind. Blocks.
     pub fn set_up(config: Config) -> Result<Self, SetUpError> {
         let examiner = Examiner::from_config(&config)?;
-        let (store, _moved_aside) = Store::open(&store_directory(&config))?;
+        let store = open_store(&store_directory(&config))?;
         let mailboxes = Mailboxes::new(&config);
         let ledger = Ledger::new(store.clone());
         delivery::recover(&ledger, &mailboxes.all_maildirs());
@@ -104,6 +104,19 @@ pub fn load_rules(paths: &[PathBuf]) -> Result<Rules, rules::LoadError> {
         tracing::warn!("{diagnostic}");
     }
     Ok(rules)
+}
+
+/// Opens the store, or one in memory where the disk is full: trouble with state refuses no mail.
+fn open_store(dir: &Path) -> Result<Store, StoreError> {
+    match Store::open(dir) {
+        Err(error) if error.is_disk_full() => {
+            tracing::error!(
+                "{error}. Mail is taken all the same, with the state in memory: make room, then start mxkeep again"
+            );
+            Store::in_memory(dir)
+        }
+        opened => opened.map(|(store, _moved_aside)| store),
+    }
 }
 
 /// RocksDB's directory below `storage.state`, beside the control socket.

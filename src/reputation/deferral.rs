@@ -7,7 +7,7 @@
 //! *Guarantees:* trouble with the store defers nothing. The table is bounded.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,7 +26,8 @@ const VERSION: u8 = 1;
 /// The failures that are remembered. All calls block.
 pub struct Deferrals {
     store: Store,
-    entries: AtomicU64,
+    /// How many there are. Held while one is read and written.
+    entries: Mutex<u64>,
 }
 
 /// First and latest failure.
@@ -39,7 +40,7 @@ struct Entry {
 impl Deferrals {
     /// Counts what is remembered, and forgets what is old.
     pub fn open(store: Store, now: Timestamp) -> Self {
-        let deferrals = Deferrals { store, entries: AtomicU64::new(0) };
+        let deferrals = Deferrals { store, entries: Mutex::new(0) };
         if let Err(error) = deferrals.sweep(now) {
             unknown(&error);
         }
@@ -55,23 +56,25 @@ impl Deferrals {
     }
 
     fn try_failure(&self, author: &Domain, client: IpAddr, now: Timestamp) -> Result<bool, StoreError> {
+        let mut entries = self.entries();
         let key = key(author, client);
         let known = self.store.get(Table::Deferrals, &key)?.as_deref().and_then(Entry::decode);
         let entry = match known {
             Some(entry) if !entry.is_forgotten(now) => Entry { latest: now, ..entry },
-            _ if self.entries.load(Ordering::Relaxed) >= ENTRIES_MAX => return Ok(false),
+            _ if known.is_none() && *entries >= ENTRIES_MAX => return Ok(false),
             _ => Entry { first: now, latest: now },
         };
         self.store.put(Table::Deferrals, &key, &entry.encode())?;
         if known.is_none() {
-            self.entries.fetch_add(1, Ordering::Relaxed);
+            *entries += 1;
         }
         Ok(now.duration_since(entry.first) < SignedDuration::from_hours(DEFERRAL_HOURS_MAX))
     }
 
     /// The record was looked up: earlier failures do not count any more.
     pub fn on_success(&self, author: &Domain, client: IpAddr) {
-        if self.is_empty() {
+        let mut entries = self.entries();
+        if *entries == 0 {
             return;
         }
         let key = key(author, client);
@@ -80,18 +83,23 @@ impl Deferrals {
             None => Ok(0),
         });
         match forgotten {
-            Ok(count) => drop(self.entries.fetch_sub(count, Ordering::Relaxed)),
+            Ok(count) => *entries = entries.saturating_sub(count),
             Err(error) => unknown(&error),
         }
     }
 
     /// Nothing is remembered: there is nothing to forget.
     pub fn is_empty(&self) -> bool {
-        self.entries.load(Ordering::Relaxed) == 0
+        *self.entries() == 0
+    }
+
+    fn entries(&self) -> MutexGuard<'_, u64> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what is old. Called at start and from time to time.
     pub fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut entries = self.entries();
         let mut kept = 0;
         let mut batch = self.store.batch();
         for record in self.store.iterate(Table::Deferrals)? {
@@ -102,7 +110,7 @@ impl Deferrals {
             }
         }
         batch.write()?;
-        self.entries.store(kept, Ordering::Relaxed);
+        *entries = kept;
         Ok(())
     }
 }

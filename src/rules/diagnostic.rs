@@ -34,7 +34,7 @@ impl fmt::Display for Diagnostic {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file or directory that was named could not be read.
-    #[error("cannot read {path}: {error}")]
+    #[error("rules.paths: {path} cannot be read ({error}). Correct the path or the permissions.")]
     Read {
         /// Which.
         path: PathBuf,
@@ -42,7 +42,9 @@ pub enum LoadError {
         error: std::io::Error,
     },
     /// A file is larger than the limit, or than what the limit for all files leaves.
-    #[error("{path}: more than the {octets_max} octets that are allowed")]
+    #[error(
+        "rules.paths: {path} has more than the {octets_max} octets that are allowed. Leave it out, or have fewer rules."
+    )]
     FileTooLarge {
         /// Which.
         path: PathBuf,

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use diagnostic::{Diagnostic, LoadError, Span};
-pub use evidence::{Dkim, Dmarc, DmarcPolicy, Evidence, Spf};
+pub use evidence::{Evidence, Signatures};
 pub use report::spam_status_fields;
 
 use crate::message::Message;
@@ -105,10 +105,9 @@ pub struct Hits {
 }
 
 impl Hits {
-    /// The sum of the scores, to three decimals.
+    /// The sum of the scores, to three decimals; 0 without hits, and never -0, which is what an empty sum of floats is.
     pub fn score(&self) -> f64 {
         let sum: f64 = self.hits.iter().map(|hit| hit.score).sum();
-        // The sum of nothing is -0.0, which people would read.
         (sum * 1000.0).round() / 1000.0 + 0.0
     }
 }

@@ -1,9 +1,10 @@
-//! How many connections there may be: in all, and from one address.
+//! How many connections there may be: in all, and from one client: an IPv4 address or an IPv6 /64, which is what one
+//! subscriber has.
 //!
 //! *Guarantees:* a permit counts exactly as long as it lives.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Counts the connections.
@@ -62,6 +63,7 @@ impl Limiter {
 
     /// Counts one more connection, unless a limit is reached.
     pub fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Permit, Full> {
+        let client = network(client);
         let mut open = self.lock();
         if open.all >= self.connections_max {
             return Err(Full::All);
@@ -78,6 +80,13 @@ impl Limiter {
     /// Counts stay right whatever panicked while they were held: no update leaves them half done.
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn network(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -110,5 +119,14 @@ mod tests {
         drop(first);
         assert!(limiter.admit(a).is_ok());
         assert_eq!(limiter.lock().all, 3 - 1);
+    }
+
+    #[test]
+    fn a_64_is_one_client() {
+        let limiter = Arc::new(Limiter::new(3, 1));
+        let address = |text: &str| text.parse().unwrap();
+        let _first = limiter.admit(address("2001:db8::1")).unwrap();
+        assert_eq!(limiter.admit(address("2001:db8::2")).unwrap_err(), Full::Client);
+        assert!(limiter.admit(address("2001:db8:0:1::1")).is_ok());
     }
 }

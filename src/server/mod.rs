@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use socket2::{Domain as Family, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -31,6 +32,8 @@ use limits::Limiter;
 pub const SHUTDOWN_SECONDS_MAX: u64 = 30;
 /// Connections that may wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
+/// How often the state is swept, in seconds.
+const SWEEP_SECONDS: u64 = 3600;
 /// After a failed accept: the pause before the next one, in milliseconds.
 const ACCEPT_RETRY_MILLIS: u64 = 100;
 
@@ -54,6 +57,17 @@ pub enum StartError {
     /// What the mail path needs.
     #[error(transparent)]
     SetUp(#[from] SetUpError),
+}
+
+impl StartError {
+    /// Is it the configuration, or a file that it names, that has to be mended first?
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            StartError::Certificate(_) | StartError::Tls(_) => true,
+            StartError::SetUp(error) => matches!(error, SetUpError::Rules(_) | SetUpError::Dns(_)),
+            StartError::Listen { .. } => false,
+        }
+    }
 }
 
 fn listen_hint(error: &io::Error) -> &'static str {
@@ -120,12 +134,14 @@ impl Server {
             accepting.spawn(accept(listener, shared, self.limiter.clone(), sessions.clone()));
         }
         drop(sessions);
+        let sweeping = tokio::spawn(sweep(self.receiver));
         while accepting.join_next().await.is_some() {}
         // Every session holds a sender: the channel ends when the last of them does.
         let all_ended = ended.recv();
         if tokio::time::timeout(Duration::from_secs(SHUTDOWN_SECONDS_MAX), all_ended).await.is_err() {
             tracing::warn!(seconds = SHUTDOWN_SECONDS_MAX, "stopping although transactions are still open");
         }
+        sweeping.abort();
     }
 }
 
@@ -152,6 +168,17 @@ async fn accept(listener: TcpListener, shared: Shared, limiter: Arc<Limiter>, se
     }
 }
 
+/// Has the state forget what is old, every hour.
+async fn sweep(receiver: Arc<Receiver>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(SWEEP_SECONDS)).await;
+        let receiver = receiver.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || receiver.sweep()).await {
+            tracing::error!(%error, "the state was not swept");
+        }
+    }
+}
+
 /// Serves a client in a task of its own, or refuses it with 421 where a limit is reached.
 fn admit(
     stream: TcpStream,
@@ -169,8 +196,9 @@ fn admit(
             tracing::info!(target: "mxkeep::connection", client = %client.address, end = full.name(), "refused");
             let mut wire = Vec::new();
             reply::too_many_connections(&shared.settings.hostname, full.text()).write_to(&mut wire);
-            // Best effort: a fresh socket has room for one line, and nobody waits for a client that is not served.
-            let _ = stream.try_write(&wire);
+            // Best effort: a fresh socket has room for one line, and nobody waits for a client that is not served. The
+            // kernel is asked itself: the runtime does not know yet that the socket takes octets.
+            let _ = rustix::net::send(&stream, &wire, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
             return;
         }
     };

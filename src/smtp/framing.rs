@@ -22,8 +22,8 @@ pub struct Input {
     received: u64,
     /// Octets behind `start` that are known to hold no CRLF.
     scanned: usize,
-    /// Within a line that was too long: its rest is dropped as it comes.
-    discarding: bool,
+    /// Octets of the line that has begun that were dropped already: it is too long, and its rest goes as it comes.
+    discarded: u64,
 }
 
 /// A line as it came.
@@ -51,9 +51,9 @@ impl Input {
         self.received
     }
 
-    /// How many of them have been taken: the place at which the next line begins.
+    /// The place at which the next line begins, or the one that has begun, though its first octets may be dropped already.
     pub fn position(&self) -> u64 {
-        self.received - self.pending().len() as u64
+        self.received - self.pending().len() as u64 - self.discarded
     }
 
     /// Octets that wait.
@@ -63,7 +63,7 @@ impl Input {
 
     /// Nothing waits, and no line has begun.
     pub fn is_empty(&self) -> bool {
-        self.pending().is_empty() && !self.discarding
+        self.pending().is_empty() && self.discarded == 0
     }
 
     /// Gives the buffer's memory back while nothing waits in it.
@@ -90,9 +90,9 @@ impl Input {
         let end = memmem::find(&self.pending()[from..], b"\r\n").map(|at| from + at);
         let limit = COMMAND_LINE_OCTETS_MAX - 2;
         match end {
-            Some(end) if self.discarding || end > limit => {
+            Some(end) if self.discarded > 0 || end > limit => {
                 self.consume(end + 2);
-                self.discarding = false;
+                self.discarded = 0;
                 Some(Line::TooLong)
             }
             Some(end) => {
@@ -103,13 +103,11 @@ impl Input {
             }
             None => {
                 self.scanned = self.pending().len();
-                if self.scanned > limit + 1 {
-                    self.discarding = true;
-                }
-                if self.discarding {
+                if self.discarded > 0 || self.scanned > limit + 1 {
                     // A final CR may be the first half of the CRLF.
-                    let keep = usize::from(self.pending().ends_with(b"\r"));
-                    self.consume(self.pending().len() - keep);
+                    let dropped = self.scanned - usize::from(self.pending().ends_with(b"\r"));
+                    self.consume(dropped);
+                    self.discarded += dropped as u64;
                 }
                 None
             }
@@ -216,8 +214,10 @@ impl Decoder {
 
     fn keep(&mut self, octets: &[u8], message: &mut Vec<u8>) {
         self.octets = self.octets.saturating_add(octets.len() as u64);
-        if self.octets <= self.octets_max {
-            message.extend_from_slice(octets);
+        match self.bare_line_end || self.octets > self.octets_max {
+            false => message.extend_from_slice(octets),
+            // It will be refused: nothing of it is held while its rest is read.
+            true => *message = Vec::new(),
         }
     }
 }
@@ -247,12 +247,12 @@ mod tests {
             (b"a\r\n.\r\n", Some(Ok(())), b"a\r\n", b""),
             (b"..a\r\n.\r\n", Some(Ok(())), b".a\r\n", b""),
             (b"a.\r\n.\r\n", Some(Ok(())), b"a.\r\n", b""),
-            (b"a\n.\r\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\n.\r\nb\r\n", b""),
-            (b"a\n.\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\n.\nb\r\n", b""),
-            (b"a\r\n.\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r\n\nb\r\n", b""),
-            (b"a\r.\r\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r.\r\nb\r\n", b""),
-            (b"a\r\n.\rb\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r\n\rb\r\n", b""),
-            (b"a\r\r\n.\r\n", Some(Err(BareLineEnd)), b"a\r\r\n", b""),
+            (b"a\n.\r\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
+            (b"a\n.\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
+            (b"a\r\n.\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
+            (b"a\r.\r\nb\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
+            (b"a\r\n.\rb\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
+            (b"a\r\r\n.\r\n", Some(Err(BareLineEnd)), b"", b""),
             (b"a\0\r\n.\r\n", Some(Ok(())), b"a\0\r\n", b""),
             (b"a\r\n.\r", None, b"a\r\n", b""),
         ] {
@@ -293,6 +293,23 @@ mod tests {
             }
         }
         assert_eq!(lines, [COMMAND_LINE_OCTETS_MAX as i64 - 2, -1, 4]);
+    }
+
+    #[test]
+    fn a_line_keeps_its_place_while_it_is_dropped() {
+        let mut input = Input::default();
+        input.extend(b"NOOP\r\n");
+        assert_eq!(input.line(), Some(Line::Complete(b"NOOP")));
+        for octets in [&[b'x'; 3000][..], b"more\r", b"and more"] {
+            input.extend(octets);
+            assert_eq!(input.line(), None);
+            assert_eq!(input.position(), 6);
+        }
+        input.extend(b"\r\nQUIT\r\n");
+        assert_eq!(input.line(), Some(Line::TooLong));
+        assert_eq!(input.position(), input.received() - 6);
+        assert_eq!(input.line(), Some(Line::Complete(b"QUIT")));
+        assert_eq!(input.position(), input.received());
     }
 
     proptest! {

@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::envelope::Id;
+
 /// The longest reply line in octets, CRLF included (RFC 5321 section 4.5.3.1.5).
 pub const LINE_OCTETS_MAX: usize = 512;
 
@@ -43,6 +45,14 @@ impl Reply {
     /// The same reply with one more line.
     pub fn line(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.lines.push(text.into());
+        self
+    }
+
+    /// The same reply with the id under which it is on record, behind its last line.
+    pub fn cite(mut self, id: &Id) -> Self {
+        if let Some(last) = self.lines.last_mut() {
+            *last = format!("{last} ({id})").into();
+        }
         self
     }
 

@@ -2,9 +2,21 @@
 
 mod support;
 
+mod corpus;
+mod crash;
+mod crash_load;
 mod demo;
 mod dialogues;
+mod ledger;
+mod limits;
+mod policy;
+mod readers;
 mod readme;
 mod rules;
 mod session_model;
+mod swaks;
 mod tidy;
+mod trouble_disk;
+mod trouble_dns;
+mod trouble_start;
+mod trouble_state;

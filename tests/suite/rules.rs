@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mxkeep::authentication::{DmarcPolicy, MethodResult};
 use mxkeep::message::Message;
-use mxkeep::rules::{Dkim, Dmarc, DmarcPolicy, Evidence, OWN, Rules, Spf};
+use mxkeep::rules::{Evidence, OWN, Rules, Signatures};
 
 fn mails() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules")
@@ -23,49 +24,39 @@ fn evidence(text: &str) -> Evidence<'static> {
     for line in text.lines() {
         let (key, value) = line.split_once('=').expect("key=value");
         match key {
-            "spf" => evidence.spf = Some(spf(value)),
-            "spf_helo" => evidence.spf_helo = Some(spf(value)),
-            "dkim" => evidence.dkim = Some(dkim(value)),
-            "dmarc" => evidence.dmarc = Some(dmarc(value)),
-            "iprev" => evidence.iprev = Some(value == "pass"),
+            "spf" => evidence.spf = Some(result(value)),
+            "spf_helo" => evidence.spf_helo = Some(result(value)),
+            "iprev" => evidence.iprev = Some(result(value)),
+            "dkim" => evidence.dkim = Some(signatures(value)),
+            "dmarc" => evidence.dmarc = Some(result(value)),
+            "dmarc_policy" => evidence.dmarc_policy = Some(policy(value)),
             other => panic!("unknown evidence {other}"),
         }
     }
     evidence
 }
 
-fn spf(value: &str) -> Spf {
-    match value {
-        "none" => Spf::None,
-        "neutral" => Spf::Neutral,
-        "pass" => Spf::Pass,
-        "fail" => Spf::Fail,
-        "softfail" => Spf::SoftFail,
-        "temperror" => Spf::TempError,
-        "permerror" => Spf::PermError,
-        other => panic!("unknown SPF result {other}"),
-    }
+/// A result as RFC 8601 spells it.
+fn result(value: &str) -> MethodResult {
+    use MethodResult::*;
+    let all = [None, Neutral, Pass, Policy, Fail, SoftFail, TempError, PermError];
+    all.into_iter().find(|result| result.to_string() == value).unwrap_or_else(|| panic!("unknown result {value}"))
 }
 
-fn dkim(value: &str) -> Dkim {
+fn signatures(value: &str) -> Signatures {
     match value {
-        "unsigned" => Dkim::Unsigned,
-        "invalid" => Dkim::Invalid,
-        "valid" => Dkim::Valid,
-        "valid_author" => Dkim::ValidAuthor,
+        "unsigned" => Signatures::Absent,
+        "invalid" => Signatures::Invalid,
+        "valid" => Signatures::Valid,
+        "valid_author" => Signatures::ValidAuthor,
         other => panic!("unknown DKIM result {other}"),
     }
 }
 
-fn dmarc(value: &str) -> Dmarc {
-    match value {
-        "missing" => Dmarc::Missing,
-        "pass" => Dmarc::Pass,
-        "fail_none" => Dmarc::Fail(DmarcPolicy::None),
-        "fail_quarantine" => Dmarc::Fail(DmarcPolicy::Quarantine),
-        "fail_reject" => Dmarc::Fail(DmarcPolicy::Reject),
-        other => panic!("unknown DMARC result {other}"),
-    }
+fn policy(value: &str) -> DmarcPolicy {
+    use DmarcPolicy::*;
+    let all = [None, Quarantine, Reject];
+    all.into_iter().find(|policy| policy.to_string() == value).unwrap_or_else(|| panic!("unknown policy {value}"))
 }
 
 /// The scored rules that hit `tests/rules/NAME/which.eml`, and their score.

@@ -110,7 +110,7 @@ fn normalised(text: &str) -> String {
         out.push_str(word);
         let next = after.find(|c: char| !c.is_whitespace()).unwrap_or(after.len());
         let (space, after) = after.split_at(next);
-        out.push_str(&shortened(space));
+        push_space(&mut out, space);
         rest = after;
     }
     if !out.is_empty() && !out.ends_with('\n') {
@@ -120,14 +120,14 @@ fn normalised(text: &str) -> String {
 }
 
 /// What remains of white space: what stands before its first `\n` and behind its last is a space each.
-fn shortened(space: &str) -> String {
+fn push_space(out: &mut String, space: &str) {
+    let outside = |part: &str| if part.trim_end_matches('\r').is_empty() { "" } else { " " };
     match (space.find('\n'), space.rfind('\n')) {
-        _ if space.is_empty() => String::new(),
+        _ if space.is_empty() => {}
         (Some(first), Some(last)) if first < last => {
-            let outside = |part: &str| if part.trim_end_matches('\r').is_empty() { "" } else { " " };
-            format!("{}\n{}", outside(&space[..first]), outside(&space[last + 1..]))
+            out.extend([outside(&space[..first]), "\n", outside(&space[last + 1..])]);
         }
-        _ => " ".to_owned(),
+        _ => out.push(' '),
     }
 }
 

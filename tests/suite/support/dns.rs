@@ -15,7 +15,11 @@ pub struct NoNames {
 impl NoNames {
     /// Starts it on a free port.
     pub fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
+        NoNames::on(UdpSocket::bind("127.0.0.1:0").expect("a UDP port"))
+    }
+
+    /// Answers on this socket, beginning with the queries that wait in it.
+    pub fn on(socket: UdpSocket) -> Self {
         let address = socket.local_addr().expect("its address");
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::spawn({

@@ -3,9 +3,21 @@
 
 pub mod conversation;
 pub mod dialogue;
+pub mod disk;
 pub mod dns;
+pub mod dovecot;
+pub mod imap;
 pub mod maildir;
 pub mod memory;
+pub mod names;
+pub mod owner;
+pub mod poll;
+pub mod program;
 pub mod rust_source;
 pub mod server;
+pub mod server_socket;
+pub mod shared;
 pub mod smtp_client;
+pub mod strace;
+pub mod tool;
+pub mod wait;

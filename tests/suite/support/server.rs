@@ -17,7 +17,15 @@ use tempfile::TempDir;
 use super::dialogue::Settings;
 use super::dns::NoNames;
 use super::maildir::Maildir;
+use super::owner::Owner;
+use super::poll::until;
+use super::program;
 use super::smtp_client::Client;
+use super::wait;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_mxkeep");
+/// Its copy in the server's directory.
+const COPY: &str = "mxkeep";
 
 /// What is special about a server.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +40,10 @@ pub struct Options {
     pub configuration: String,
     /// More environment variables.
     pub environment: Vec<(String, String)>,
+    /// The user as whom it runs, and to whom all of its files belong; otherwise whoever runs the tests.
+    pub owner: Option<Owner>,
+    /// Run it as this user, to whom its directory is given, instead of as whoever runs the tests.
+    pub user: Option<u32>,
 }
 
 /// A running server. It is killed when dropped.
@@ -51,6 +63,12 @@ impl Server {
         let dns = options.dns.is_none().then(NoNames::start);
         let resolver = options.dns.or(dns.as_ref().map(NoNames::address)).expect("a name server");
         configure(directory.path(), &options, resolver);
+        if let Some(owner) = &options.owner {
+            give_away(directory.path(), owner);
+        }
+        if let Some(user) = options.user {
+            program::give(directory.path(), user);
+        }
         let log = Arc::new(Mutex::new(Vec::new()));
         let (child, address) = spawn(directory.path(), &options, &log);
         Server { child, address, log, options, directory, dns }
@@ -91,14 +109,46 @@ impl Server {
         self.log.lock().expect("no reader panics").join("\n")
     }
 
+    /// Waits until this stands in its log, which may come to us a moment after a reply.
+    pub fn await_log(&self, text: &str) {
+        wait::until(&format!("{text:?} stands in the log"), || self.log().contains(text));
+    }
+
     /// Asks it to end (SIGTERM), and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM)
     }
 
+    /// Asks it to end (SIGTERM), and does not wait: `stop` does afterwards.
+    pub fn ask_to_stop(&mut self) {
+        self.send(Signal::TERM);
+    }
+
     /// Kills it (SIGKILL): nothing of it runs on.
     pub fn kill(&mut self) -> ExitStatus {
         self.signal(Signal::KILL)
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        until("the server ends", || self.child.try_wait().expect("a child can be waited for").is_some());
+        self.child.wait().expect("a child can be waited for")
+    }
+
+    /// Stops it in its tracks until `resume`: what a client sends meanwhile waits in the kernel.
+    pub fn pause(&self) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, Signal::STOP).expect("a child can be signalled");
+        let tasks = format!("/proc/{}/task", self.pid());
+        until("the server stands still", || {
+            let mut threads = fs::read_dir(&tasks).expect("its threads").flatten();
+            threads.all(|thread| fs::read_to_string(thread.path().join("stat")).is_ok_and(|stat| stat.contains(") T ")))
+        });
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("a child can be signalled");
     }
 
     /// Starts it again on the same files, after `stop` or `kill`. The port is another one.
@@ -109,12 +159,16 @@ impl Server {
 
     /// One of its processes, by number, and that only while it has not been waited for.
     fn signal(&mut self, signal: Signal) -> ExitStatus {
+        self.send(signal);
+        self.child.wait().expect("a child can be waited for")
+    }
+
+    fn send(&mut self, signal: Signal) {
         if let Ok(None) = self.child.try_wait()
             && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
         {
             kill_process(pid, signal).expect("a child can be signalled");
         }
-        self.child.wait().expect("a child can be waited for")
     }
 }
 
@@ -162,9 +216,20 @@ domains."example.test".mailboxes = ["alice", "bob"]
     text
 }
 
+/// Gives the server's directory to a user, with a copy of the binary: the way to the binary itself may be closed to them.
+fn give_away(directory: &Path, owner: &Owner) {
+    // By another process: had this one the copy open for writing while another test starts a process, it could not be run
+    // (ETXTBSY).
+    let copied = Command::new("cp").arg(BINARY).arg(directory.join(COPY)).status();
+    assert!(copied.is_ok_and(|status| status.success()), "the binary can be copied");
+    owner.own(directory);
+}
+
 /// Starts the binary, and waits for the line that says where it listens.
 fn spawn(directory: &Path, options: &Options, log: &Arc<Mutex<Vec<String>>>) -> (Child, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mxkeep"))
+    let command = options.owner.as_ref().map(|owner| owner.command(&directory.join(COPY)));
+    let mut child = command
+        .unwrap_or_else(|| program::command(directory, options.user))
         .args(["serve", "--config"])
         .arg(directory.join("mxkeep.toml"))
         .envs(options.environment.iter().cloned())

@@ -1,14 +1,17 @@
 //! An SMTP client for tests: blocking, over TCP and over TLS, and as rude as a test wants it.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::RecvFlags;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+
+use super::poll::until;
 
 /// A server that says nothing for so long fails the test, in seconds.
 const SILENCE_SECONDS_MAX: u64 = 30;
@@ -29,10 +32,15 @@ enum Stream {
 impl Client {
     /// Connects, and does not read the banner.
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the server accepts");
-        stream.set_nodelay(true).expect("nodelay");
-        stream.set_read_timeout(Some(Duration::from_secs(SILENCE_SECONDS_MAX))).expect("a time-out");
-        Client { stream: Stream::Plain(stream), buffer: Vec::new() }
+        Client::try_connect(address).expect("the server accepts")
+    }
+
+    /// Connects, if there is a server.
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(SILENCE_SECONDS_MAX)))?;
+        Ok(Client { stream: Stream::Plain(stream), buffer: Vec::new() })
     }
 
     /// Connects and reads the banner.
@@ -122,6 +130,58 @@ impl Client {
         }
         self.stream = Stream::Tls(Box::new(StreamOwned::new(connection, stream)));
         Ok(())
+    }
+
+    /// The port of our end.
+    pub fn port(&self) -> u16 {
+        self.tcp().local_addr().expect("an address").port()
+    }
+
+    /// How many octets have arrived, under TLS encrypted ones, and wait to be read?
+    pub fn unread(&self) -> usize {
+        let mut peeked = [0; 65_536];
+        match rustix::net::recv(self.tcp(), &mut peeked[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((_, octets)) => octets,
+            Err(rustix::io::Errno::AGAIN) => 0,
+            Err(error) => panic!("the connection is gone: {error}"),
+        }
+    }
+
+    /// Waits until more octets than these have arrived, and leaves them unread. How many are there?
+    pub fn await_more_than(&self, octets: usize) -> usize {
+        until("a reply arrives", || self.unread() > octets);
+        self.unread()
+    }
+
+    /// Has the kernel acknowledge what arrives at once, not some milliseconds later.
+    pub fn acknowledge_at_once(&self) {
+        rustix::net::sockopt::set_tcp_quickack(self.tcp(), true).expect("TCP_QUICKACK");
+    }
+
+    /// Says under TLS that nothing more will be sent, and leaves the TCP stream open.
+    pub fn close_notify(&mut self) {
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.conn.send_close_notify();
+            stream.flush().expect("the server reads");
+        }
+    }
+
+    /// Ends our TCP stream; replies can still be read.
+    pub fn end_stream(&self) {
+        self.tcp().shutdown(Shutdown::Write).expect("the connection stands");
+    }
+
+    /// Breaks the connection off: the server gets a reset.
+    pub fn reset(self) {
+        socket2::SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => &stream.sock,
+            Stream::Changing => panic!("the handshake failed"),
+        }
     }
 
     fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {

@@ -1,0 +1,135 @@
+//! The server's limits and its end: 421 where there is no room, and an orderly stop (SIGTERM, as systemd sends it).
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::server::{Options, Server};
+use crate::support::smtp_client::Client;
+use crate::support::wait;
+
+/// What systemd gives us to end in after SIGTERM is 45 s; transactions get 30 of them, and idle sessions none.
+const IDLE_STOP_SECONDS_MAX: u64 = 10;
+const HEAD: &[u8] = b"From: carol@client.example\r\nSubject: hello\r\n\r\n";
+
+fn limited(limits: &str) -> Server {
+    Server::start(Options { configuration: limits.to_owned(), ..Options::default() })
+}
+
+/// Connects as one client too many.
+fn refused(server: &Server) -> String {
+    let mut client = Client::connect(server.address());
+    let reply = client.reply().expect("a reply");
+    assert!(client.at_end(), "closed after {reply}");
+    reply
+}
+
+/// A client that was admitted, whatever has just been refused.
+fn admitted(server: &Server) -> Client {
+    let mut admitted = None;
+    wait::until("a client is admitted", || {
+        let mut client = Client::connect(server.address());
+        let admits = client.reply().is_some_and(|reply| reply.starts_with("220 "));
+        admitted = admits.then_some(client);
+        admits
+    });
+    admitted.expect("it was")
+}
+
+#[test]
+fn one_client_too_many_is_421() {
+    let texts = [
+        ("limits.connections_per_client_max = 2", "421 4.7.0 mx.example.test too many connections from your address"),
+        ("limits.connections_max = 2", "421 4.7.0 mx.example.test too many connections open"),
+    ];
+    for (limits, text) in texts {
+        let server = limited(limits);
+        let mut first = server.client();
+        let second = server.client();
+        for _ in 0..2 {
+            let reply = refused(&server);
+            assert!(reply.starts_with(text), "{reply}");
+        }
+        let name = limits.split([' ', '.']).nth(1).expect("a name");
+        server.await_log(&format!("end=\"{name}\""));
+        first.expect("NOOP", "250");
+        drop(second);
+        let mut third = admitted(&server);
+        third.expect("NOOP", "250");
+        assert!(refused(&server).starts_with("421 "));
+        first.expect("QUIT", "221");
+    }
+}
+
+#[test]
+fn a_stop_while_idle_is_421_and_status_0_at_once() {
+    let mut server = Server::start(Options::default());
+    let mut fresh = server.client();
+    let mut greeted = server.client();
+    greeted.expect("EHLO client.example", "250");
+    let mut done = server.client();
+    done.expect("EHLO client.example", "250");
+    let reply = done.message("carol@client.example", &["alice@example.test"], HEAD);
+    assert!(reply.starts_with("250 2.0.0"), "{reply}");
+    let begin = Instant::now();
+    let status = server.stop();
+    assert_eq!(status.code(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(IDLE_STOP_SECONDS_MAX), "{:?}", begin.elapsed());
+    for client in [&mut fresh, &mut greeted, &mut done] {
+        assert_eq!(client.reply().as_deref(), Some("421 4.3.2 mx.example.test shutting down, try again soon"));
+        assert!(client.at_end());
+    }
+    assert!(!server.directory().join("state/control").exists());
+    server.await_log("stopping: open transactions may end");
+    server.await_log("cli::serve: stopped");
+}
+
+#[test]
+fn a_transaction_may_end_after_sigterm() {
+    let mut server = Server::start(Options::default());
+    let mut early = server.client();
+    early.expect("EHLO client.example", "250");
+    early.expect("MAIL FROM:<carol@client.example>", "250");
+    let mut late = server.client();
+    late.expect("EHLO client.example", "250");
+    late.expect("MAIL FROM:<dave@client.example>", "250");
+    late.expect("RCPT TO:<bob@example.test>", "250");
+    late.expect("DATA", "354");
+    late.send(HEAD).expect("the server reads");
+
+    let address = server.address();
+    server.ask_to_stop();
+    wait::until("nobody new is let in", || TcpStream::connect(address).is_err());
+    early.expect("RCPT TO:<alice@example.test>", "250");
+    early.expect("DATA", "354");
+    for client in [&mut early, &mut late] {
+        client.send(b"Hello!\r\n.\r\n").expect("the server reads");
+        let reply = client.reply().expect("a final reply");
+        assert!(reply.starts_with("250 2.0.0"), "{reply}");
+        let reply = client.reply().expect("a last reply");
+        assert!(reply.starts_with("421 4.3.2"), "{reply}");
+        assert!(client.at_end());
+    }
+    drop((early, late));
+    assert_eq!(server.stop().code(), Some(0));
+    for local_part in ["alice", "bob"] {
+        assert_eq!(server.maildir(local_part).messages().len(), 1, "{local_part}");
+    }
+}
+
+/// RFC 1870 section 6: by the declared size at MAIL, and by the real one at the end of the data.
+#[test]
+fn a_message_too_large_is_552_and_the_session_goes_on() {
+    let server = Server::start(Options::default());
+    let mut client = server.client();
+    let offers = client.expect("EHLO client.example", "250");
+    assert!(offers.contains("SIZE 65536"), "{offers}");
+    client.expect("MAIL FROM:<carol@client.example> SIZE=65537", "552 5.3.4");
+    client.expect("MAIL FROM:<carol@client.example> SIZE=65536", "250");
+    client.expect("RSET", "250");
+    let large = [HEAD, "It fills a line and says no more than that.\r\n".repeat(1500).as_bytes()].concat();
+    let reply = client.message("carol@client.example", &["alice@example.test"], &large);
+    assert!(reply.starts_with("552 5.3.4 Message too large: at most 65536 octets"), "{reply}");
+    assert!(server.maildir("alice").messages().is_empty() && server.maildir("alice").unfinished().is_empty());
+    let reply = client.message("carol@client.example", &["alice@example.test"], HEAD);
+    assert!(reply.starts_with("250 2.0.0"), "{reply}");
+}
