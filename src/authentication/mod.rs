@@ -11,6 +11,7 @@
 //! another include may end the evaluation. The organizational domain of an aligned signer is found by the library alone:
 //! there the first of two DMARC records counts. The `t=y` of a DKIM key is ignored.
 
+mod address_list;
 mod authors;
 mod dkim;
 mod dmarc;
@@ -33,6 +34,7 @@ use crate::address::{Domain, Host, ReversePath};
 use crate::dns::Resolver;
 use crate::message::Message;
 
+pub use authors::read as authors;
 pub use field::is_forged;
 pub use results::{Authentication, Authors, Dkim, Dmarc, DmarcPolicy, Iprev, MethodResult, Spf, SpfIdentity};
 

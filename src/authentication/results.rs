@@ -149,10 +149,12 @@ pub struct Iprev {
 pub enum Authors {
     /// One From field, one domain.
     One(#[serde(serialize_with = "text")] Domain),
-    /// No From field, or no domain in it that could exist.
+    /// No From field.
     None,
     /// More than one From field, more than one domain, or one domain beside text that another reader may take for one.
     Several,
+    /// A From field that cannot be read to a domain, or not by all readers to the same one.
+    Malformed,
 }
 
 impl Authors {
@@ -160,7 +162,7 @@ impl Authors {
     pub fn domain(&self) -> Option<&Domain> {
         match self {
             Authors::One(domain) => Some(domain),
-            Authors::None | Authors::Several => None,
+            Authors::None | Authors::Several | Authors::Malformed => None,
         }
     }
 }
@@ -178,7 +180,8 @@ pub struct Authentication {
     pub dmarc: Dmarc,
     /// iprev.
     pub iprev: Iprev,
-    /// Who the message says wrote it. DMARC says nothing about [`Authors::Several`]: policy must.
+    /// Who the message says wrote it. DMARC says nothing about [`Authors::Several`] and
+    /// [`Authors::Malformed`]: policy must.
     pub authors: Authors,
 }
 

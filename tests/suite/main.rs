@@ -3,6 +3,7 @@
 mod support;
 
 mod dialogues;
+mod from_field;
 mod rules;
 mod session_model;
 mod tidy;
