@@ -132,7 +132,8 @@ fn read_spf(texts: &[Vec<u8>]) -> Record {
     let Some(record) = record else { return none() };
     match spf_syntax::references(record) {
         Some(refers_to) if others == 0 => Record {
-            txt: Txt::from(Spf::parse(record)),
+            // The domain's own words about a failure are shown to nobody: they are not asked for either.
+            txt: Txt::from(Spf::parse(record).map(|spf| Spf { exp: None, ..spf })),
             refers_to: refers_to.into_iter().map(Into::into).collect(),
             qualified: spf_syntax::qualified_includes(record).into_iter().map(Into::into).collect(),
         },

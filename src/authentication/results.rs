@@ -64,9 +64,6 @@ pub struct Spf {
     /// The domain that was checked; none for an address literal.
     #[serde(serialize_with = "text_or_null")]
     pub domain: Option<Domain>,
-    /// The domain's own words about a failure (RFC 7208 section 6.2): printable ASCII, at most
-    /// [`EXPLANATION_OCTETS_MAX`](super::EXPLANATION_OCTETS_MAX). It is the sender's text, not ours.
-    pub explanation: Option<String>,
     /// Why there is no other result.
     pub reason: Option<&'static str>,
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{Parameters, SpfOutput, SpfResult};
 
-use super::results::printable;
-use super::{EXPLANATION_OCTETS_MAX, Inner, MethodResult, SPF_SECONDS_MAX, Spf, SpfIdentity};
+use super::{Inner, MethodResult, SPF_SECONDS_MAX, Spf, SpfIdentity};
 use crate::address::{Domain, Host, ReversePath};
 use crate::dns::DnsError;
 
@@ -20,8 +19,7 @@ pub(super) async fn check(inner: &Inner, client: IpAddr, helo: &Host, reverse_pa
         ReversePath::Null => (SpfIdentity::Helo, helo.domain(), format!("postmaster@{helo}")),
         ReversePath::Mailbox(mailbox) => (SpfIdentity::MailFrom, mailbox.domain(), mailbox.to_string()),
     };
-    let mut spf =
-        Spf { result: MethodResult::None, identity, domain: domain.cloned(), explanation: None, reason: None };
+    let mut spf = Spf { result: MethodResult::None, identity, domain: domain.cloned(), reason: None };
     let Some(domain) = domain else {
         spf.reason = Some("an address literal has no SPF record");
         return spf;
@@ -30,7 +28,6 @@ pub(super) async fn check(inner: &Inner, client: IpAddr, helo: &Host, reverse_pa
     match tokio::time::timeout(Duration::from_secs(SPF_SECONDS_MAX), evaluation).await {
         Ok(Ok(output)) => {
             spf.result = method_result(output.result());
-            spf.explanation = output.explanation().map(|text| printable(text, EXPLANATION_OCTETS_MAX));
             spf.reason = reason(spf.result);
         }
         Ok(Err(_)) => (spf.result, spf.reason) = (MethodResult::TempError, Some("the record could not be looked up")),
