@@ -44,6 +44,7 @@ async fn evaluate(
     sender: &str,
 ) -> Result<SpfOutput, DnsError> {
     let qualified = load(inner, domain).await?;
+    let _turn = inner.resolver.turn().await;
     let (helo, host) = (helo.to_string(), inner.hostname.as_str());
     let check = |domain| {
         let parameters = SpfParameters::new(client, domain, &helo, host, sender);
@@ -78,8 +79,7 @@ async fn load(inner: &Inner, domain: &Domain) -> Result<Vec<Box<str>>, DnsError>
             }
             Err(error) if at == 0 => return Err(error),
             // The evaluation will meet it again, if it comes that far.
-            Err(error) if error.is_temporary() => break,
-            Err(_) => {}
+            Err(_) => break,
         }
         at += 1;
     }
