@@ -82,13 +82,18 @@ impl Message {
 
     /// The header fields in order, top first.
     pub fn fields(&self) -> impl Iterator<Item = Field<'_>> {
-        self.entries().filter_map(|(_, field)| field)
+        fields(self.header())
     }
 
     /// The first field of this name.
     pub fn field(&self, name: &str) -> Option<Field<'_>> {
         self.fields().find(|field| field.is(name))
     }
+}
+
+/// The fields of a header section, that of a MIME part perhaps, in order.
+pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    Entries(header).filter_map(|(_, field)| field)
 }
 
 /// The offset of the first empty line, or of the end.

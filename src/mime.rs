@@ -9,7 +9,7 @@
 
 use memchr::{memchr, memchr_iter, memmem};
 
-use crate::message::Message;
+use crate::message::{self, Message};
 
 /// How deep entities may nest.
 pub const DEPTH_MAX: usize = 50;
@@ -178,25 +178,10 @@ fn split_entity(octets: &[u8]) -> (&[u8], &[u8]) {
     (octets, &[])
 }
 
-/// The first field of this (lower-case) name, unfolded.
+/// The first field of this name, unfolded.
 fn field(header: &[u8], name: &str) -> Option<Vec<u8>> {
-    let mut value: Option<Vec<u8>> = None;
-    for line in header.split_inclusive(|b| *b == b'\n') {
-        let folded = matches!(line.first(), Some(b' ' | b'\t'));
-        match &mut value {
-            Some(value) if folded => value.extend_from_slice(line),
-            Some(_) => break,
-            None if folded => {}
-            None => {
-                let Some(colon) = memchr(b':', line) else { continue };
-                let (found, body) = line.split_at(colon);
-                if found.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes()) {
-                    value = Some(body.get(1..).unwrap_or_default().to_vec());
-                }
-            }
-        }
-    }
-    value.map(|value| value.into_iter().filter(|b| !matches!(b, b'\r' | b'\n')).collect())
+    let field = message::fields(header).find(|field| field.is(name))?;
+    Some(field.body.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect())
 }
 
 /// A Content-Type field (RFC 2045 section 5.1).

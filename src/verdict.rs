@@ -45,6 +45,8 @@ pub enum Cause {
     MixedClasses,
     /// More than one author, or authors at several domains: DMARC cannot protect any (RFC 9989 section 5.3.1).
     SeveralAuthors,
+    /// The From field cannot be read, so that DMARC cannot protect whoever it shows (RFC 5322 section 3.6.2).
+    MalformedFrom,
     /// The author domain asks to refuse what fails DMARC (RFC 9989).
     DmarcReject {
         /// The author domain.
@@ -88,6 +90,9 @@ impl Cause {
             SeveralAuthors => {
                 (550, Enhanced(5, 7, 1), "More than one From field or author domain: cannot tell who wrote this".into())
             }
+            MalformedFrom => {
+                (550, Enhanced(5, 7, 1), "The From field is not valid (RFC 5322): cannot tell who wrote this".into())
+            }
             DmarcReject { domain } => {
                 (550, Enhanced(5, 7, 1), format!("Not authenticated as {domain}, whose DMARC policy says to reject"))
             }
@@ -114,6 +119,7 @@ impl Cause {
             Cause::NotificationRecipients => "notification_recipients",
             Cause::MixedClasses => "mixed_classes",
             Cause::SeveralAuthors => "several_authors",
+            Cause::MalformedFrom => "malformed_from",
             Cause::DmarcReject { .. } => "dmarc_reject",
             Cause::DmarcTemporary { .. } => "dmarc_temporary",
             Cause::Score { .. } => "score",
@@ -126,7 +132,7 @@ impl Cause {
 
     /// Does it concern the message as a whole, whoever the recipient is?
     fn concerns_message(&self) -> bool {
-        matches!(self, Cause::SeveralAuthors | Cause::DmarcReject { .. })
+        matches!(self, Cause::SeveralAuthors | Cause::MalformedFrom | Cause::DmarcReject { .. })
     }
 }
 
@@ -211,8 +217,10 @@ fn judge_author(evidence: &Evidence, policy: &Policy) -> Option<Verdict> {
         return None;
     }
     let authentication = evidence.authentication?;
-    if authentication.authors == Authors::Several {
-        return Some(Verdict::Reject(Cause::SeveralAuthors));
+    match authentication.authors {
+        Authors::Several => return Some(Verdict::Reject(Cause::SeveralAuthors)),
+        Authors::Malformed => return Some(Verdict::Reject(Cause::MalformedFrom)),
+        Authors::One(_) | Authors::None => {}
     }
     let dmarc = &authentication.dmarc;
     let domain = dmarc.author_domain.as_ref()?.to_string();
@@ -288,7 +296,7 @@ mod tests {
         let (identity, address) = (SpfIdentity::MailFrom, [192, 0, 2, 1].into());
         let none = MethodResult::None;
         Authentication {
-            spf: Spf { result: none, identity, domain: None, explanation: None, reason: None },
+            spf: Spf { result: none, identity, domain: None, reason: None },
             dkim: Vec::new(),
             signatures_ignored: 0,
             dmarc: Dmarc {
@@ -445,6 +453,7 @@ mod tests {
             NotificationRecipients,
             MixedClasses,
             SeveralAuthors,
+            MalformedFrom,
             DmarcReject { domain: domain.clone() },
             DmarcTemporary { domain },
             Score { score: 15.0, threshold: 15.0 },
@@ -455,7 +464,7 @@ mod tests {
         ];
         let listed = |cause: &Cause| match cause {
             NotOurDomain | UnknownMailbox | NotificationRecipients | MixedClasses | SeveralAuthors => true,
-            DmarcReject { .. } | DmarcTemporary { .. } | Score { .. } | InFlight => true,
+            MalformedFrom | DmarcReject { .. } | DmarcTemporary { .. } | Score { .. } | InFlight => true,
             StorageFull | StorageFailed | Internal => true,
         };
         assert!(causes.iter().all(listed));

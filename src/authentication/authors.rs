@@ -1,92 +1,55 @@
 //! Who a message says wrote it: the author domains in RFC5322.From (RFC 9989 section 5.3.1).
 //!
-//! *Guarantees:* a field that readers may understand differently is never [`Authors::One`] of just one reading: every angle
-//! bracket counts, and where quotes, comments or brackets do not match, everything behind an `@` counts.
-//! *Never does:* recurse; nesting is a counter.
-//! *RFC:* 5322 sections 3.2 to 3.4.
+//! *Guarantees:* [`Authors::One`] is a domain that every reader of the field finds, and no reader finds another. What can
+//! be read in two ways is [`Authors::Several`] or [`Authors::Malformed`], for both of which policy refuses: a field that
+//! cannot be read must not be a way around DMARC.
+//! *Lenient where real senders are:* a display name that needed quotes and has none is read, if a single address in angle
+//! brackets ends the field and nothing before it looks like an address of another domain.
+//! *RFC:* 5322 section 3.6.2.
 
-use std::collections::BTreeSet;
+use memchr::memmem;
 
 use super::Authors;
-use crate::address::Domain;
+use super::address_list::{careless_domains, domain_behind_unmatched, domains, scan};
 use crate::message::Message;
 
-/// A From field is not read beyond this, in octets.
+/// A longer From field is not read, in octets.
 const FROM_OCTETS_MAX: usize = 65_536;
 
-pub(super) fn read(message: &Message) -> Authors {
+/// Who wrote this message, as far as its From field can be read.
+pub fn read(message: &Message) -> Authors {
     let mut fields = message.fields().filter(|field| field.is("From"));
     match (fields.next(), fields.next()) {
         (None, _) => Authors::None,
-        (Some(field), None) if field.body.len() <= FROM_OCTETS_MAX => {
-            let body = String::from_utf8_lossy(field.body);
-            judge(addresses(&body).unwrap_or_else(|| everything(&body)))
-        }
+        (Some(field), None) if names_nobody(field.body) => Authors::None,
+        (Some(field), None) => read_body(field.body),
         _ => Authors::Several,
     }
 }
 
-/// One legal domain, and nothing beside it that may be another one.
-fn judge(addresses: Vec<String>) -> Authors {
-    let domains = addresses.iter().filter_map(|address| address.rsplit_once('@')).map(|(_, domain)| {
-        let text: String = domain.split_ascii_whitespace().collect();
-        Domain::from_unicode(&text).ok()
-    });
-    let domains: BTreeSet<Option<Domain>> = domains.collect();
-    let mut legal = domains.iter().flatten();
-    match (legal.next(), domains.len()) {
-        (Some(domain), 1) => Authors::One(domain.clone()),
-        (None, _) => Authors::None,
-        _ => Authors::Several,
+/// `From: root (Cron Daemon)`: a bare name of a machine's own mail. No reader sees a domain in it that it could usurp.
+fn names_nobody(body: &[u8]) -> bool {
+    body.is_ascii() && !body.contains(&b'@') && memmem::find(body, b"=?").is_none() && !body.contains(&0)
+}
+
+fn read_body(body: &[u8]) -> Authors {
+    // Readers in C see nothing behind a NUL.
+    if body.len() > FROM_OCTETS_MAX || body.contains(&0) {
+        return Authors::Malformed;
     }
-}
-
-/// What stands where the scanner is.
-#[derive(PartialEq)]
-enum Place {
-    Text,
-    Quoted,
-    Angle,
-}
-
-/// The addresses of a mailbox list (RFC 5322 section 3.4): what stands in angle brackets, or all of a mailbox without any.
-/// None if quotes, comments or brackets do not match.
-fn addresses(body: &str) -> Option<Vec<String>> {
-    let (mut found, mut text, mut angle) = (Vec::new(), String::new(), String::new());
-    let (mut place, mut resume, mut comments) = (Place::Text, Place::Text, 0_usize);
-    let mut chars = body.chars();
-    while let Some(c) = chars.next() {
-        match (c, &place) {
-            ('\\', Place::Quoted) => drop(chars.next()?),
-            ('\\', _) if comments > 0 => drop(chars.next()?),
-            ('"', Place::Quoted) => place = std::mem::replace(&mut resume, Place::Text),
-            (_, Place::Quoted) => {}
-            ('(', _) => comments = comments.checked_add(1)?,
-            (')', _) => comments = comments.checked_sub(1)?,
-            _ if comments > 0 => {}
-            ('"', _) => resume = std::mem::replace(&mut place, Place::Quoted),
-            ('>', Place::Angle) => {
-                found.push(std::mem::take(&mut angle));
-                place = Place::Text;
-                text.clear();
-            }
-            ('<', Place::Angle) | ('>', _) => return None,
-            (c, Place::Angle) => angle.push(c),
-            ('<', _) => place = Place::Angle,
-            // A group's name ends at the colon, and the group at the semicolon.
-            (':', _) => text.clear(),
-            (',' | ';', _) => found.push(std::mem::take(&mut text)),
-            (c, _) => text.push(c),
-        }
+    let body = String::from_utf8_lossy(body);
+    let found = match scan(&body) {
+        Some(pieces) => domains(&pieces).or_else(|| careless_domains(&pieces)),
+        None => domain_behind_unmatched(&body),
+    };
+    let mut found = found.unwrap_or_default();
+    found.sort();
+    found.dedup();
+    match found.pop() {
+        Some(domain) if found.is_empty() => Authors::One(domain),
+        Some(_) => Authors::Several,
+        None => Authors::Malformed,
     }
-    found.push(text);
-    (place == Place::Text && comments == 0).then_some(found)
-}
-
-/// Every run of characters around an `@`, wherever it stands.
-fn everything(body: &str) -> Vec<String> {
-    let ends = |c: char| c.is_ascii_whitespace() || "<>()[],;:\"\\".contains(c);
-    body.split(ends).filter(|run| run.contains('@')).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -96,8 +59,7 @@ mod tests {
     fn authors(header: &str) -> String {
         match read(&Message::new(format!("{header}\r\n\r\n").into_bytes())) {
             Authors::One(domain) => domain.to_string(),
-            Authors::None => "none".to_owned(),
-            Authors::Several => "several".to_owned(),
+            other => format!("{other:?}").to_lowercase(),
         }
     }
 
@@ -108,45 +70,130 @@ mod tests {
             " <a@EXAMPLE.org> ",
             "A Name <a@example.org>",
             "\"b@other.example\" <a@example.org>",
-            "b@other.example <a@example.org>",
             "\"A \\\" <b@other.example>\" <a@example.org>",
-            "A (b@other.example (nested\\) <c@d>)) <a@example.org>",
+            "A (b@other.example (nested\\)) really) <a@example.org>",
+            "a@example.org (A (nested) b@other.example)",
             "a@example.org (A Name)",
-            "Name, Comma <a@example.org>",
+            "a@example.org(A Name)",
             "a@example.org, b@Example.Org",
+            ",a@example.org,,",
             "group: a@example.org, <b@example.org>;",
-            "<@route.example,@x:a@example.org>",
-            "\"q@r\"@example.org",
-            "a@ example . org",
-            "a@example.org.",
+            "A group: a@example.org;, B <b@example.org>",
+            "\"q r\"@example.org",
             "A\r\n Name\r\n\t<a@example.org>",
-            "\"unclosed <a@example.org>",
             "=?utf-8?q?b=40other.example?= <a@example.org>",
+            "J\u{fc}rgen <j\u{fc}rgen@example.org>",
         ] {
             assert_eq!(authors(&format!("From:{from}")), "example.org", "{from}");
         }
         assert_eq!(authors("From: a@b\u{fc}cher.example"), "xn--bcher-kva.example");
+        assert_eq!(authors("From: a@xn--bcher-kva.example, b@B\u{dc}CHER.example"), "xn--bcher-kva.example");
+        assert_eq!(authors("From : a@example.org"), "example.org");
+        assert_eq!(authors("fROM:a@example.org"), "example.org");
+        assert_eq!(authors("no field\r\nFrom: a@example.org"), "example.org");
     }
 
     #[test]
-    fn no_author_and_several_authors() {
-        for from in ["", "nobody", "a@", "a@[192.0.2.1]", "a@b..c", "undisclosed:;", "<>", "\"a@b.example\""] {
-            assert_eq!(authors(&format!("From: {from}")), "none", "{from}");
+    fn names_that_needed_quotes() {
+        for from in [
+            "John Q. Public <a@example.org>",
+            "Name, Comma <a@example.org>",
+            "[list] Re: a name :) <a@example.org>",
+            "=?utf-8?Q?Name,_(Comma?= <a@example.org>",
+            "a@example.org <a@example.org>",
+            "'a@example.org' <a@example.org>",
+            "One @ Company <a@example.org>",
+            "@handle, elsewhere <a@example.org>",
+            "\"unclosed <a@example.org>",
+            "unclosed) (again <a@example.org>",
+            "\u{1b}$B%F%9%H\u{1b}(B <a@example.org>",
+        ] {
+            assert_eq!(authors(&format!("From: {from}")), "example.org", "{from}");
         }
-        assert_eq!(authors("Subject: x"), "none");
+    }
+
+    #[test]
+    fn several_authors() {
         for from in [
             "a@one.example, b@two.example",
-            "<a@one.example> <b@two.example>",
-            "<a@one.example> b@two.example",
+            "g: a@one.example;, b@two.example",
             "g: a@one.example; b@two.example",
-            "<a@one.example><b@two.example>",
-            "\"unclosed a@one.example <b@two.example>",
-            "(unclosed a@one.example, b@two.example",
-            "<a@one.example, <b@two.example>",
-            "a@one.example, b@[192.0.2.1]",
+            "b@one.example <a@two.example>",
+            "'b@one.example' <a@two.example>",
+            "[b@one.example] <a@two.example>",
+            "b @ one.example <a@two.example>",
+            "b@(comment)one.example <a@two.example>",
+            "b@localhost <a@two.example>",
             "a@one.example\r\nFrom: a@one.example",
+            "\r\nFrom: a@one.example",
         ] {
             assert_eq!(authors(&format!("From: {from}")), "several", "{from}");
         }
+    }
+
+    /// Each of these was read as no author, or as the one who has the message delivered: DMARC was not asked, or the wrong
+    /// domain was.
+    #[test]
+    fn a_field_that_cannot_be_read_is_no_way_around_dmarc() {
+        for from in [
+            "ceo@bank.example Bank",
+            "ceo@bank.example(x)evil.example",
+            "ceo@bank.example x@evil.example",
+            "ceo@bank.example <x@evil.example> Bank",
+            "<ceo@bank.example, x@evil.example>",
+            "<ceo@bank.example x@evil.example>",
+            "<ceo@bank.example> <x@evil.example>",
+            "<ceo@bank.example><x@evil.example>",
+            "<ceo@bank.example> x@evil.example",
+            "<ceo@bank.example <x@evil.example>>",
+            "ceo@bank.example:;",
+            "ceo@bank.example:x@evil.example;",
+            "<ceo@bank.example/>",
+            "ceo@bank.example\0",
+            "\"ceo@bank.example\0\" <x@evil.example>",
+            "<ceo@bank.example\u{1}>",
+            "ceo@bank.example@evil.example",
+            "ceo@bank.example .evil.example",
+            "ceo@bank.example(x).evil.example",
+            "ceo@ bank.example",
+            "c(x)eo@bank.example",
+            "<@bank.example,@x.example:x@evil.example>",
+            "\"ceo@bank.example\"@evil.example",
+            "\"<ceo@bank.example>\"@evil.example",
+            "=?utf-8?q?ceo=40bank.example?=@evil.example",
+            "=?utf-8?q?ceo=40bank.example?=",
+            "ceo@=?utf-8?q?bank.example?=",
+            "\"ceo@bank.example\\\" <x@evil.example>",
+            "(<ceo@bank.example>) x@evil.example",
+            "(<ceo@bank.example>) <x@evil.example>",
+            "x@evil.example (<ceo@bank.example>)",
+            "\"unclosed ceo@bank.example <x@evil.example>",
+            "(unclosed ceo@bank.example, x@evil.example",
+            "b@one..example <a@two.example>",
+        ] {
+            assert_eq!(authors(&format!("From: {from}")), "malformed", "{from}");
+        }
+        assert_eq!(read_body(b" <ceo@bank\xe9.example>"), Authors::Malformed);
+        assert_eq!(read_body(&b"a@example.org,".repeat(5_000)), Authors::Malformed);
+    }
+
+    #[test]
+    fn a_field_without_a_domain() {
+        for from in ["", " ", "root (Cron Daemon)", "A Name", "<>", "undisclosed:;"] {
+            assert_eq!(authors(&format!("From:{from}")), "none", "{from}");
+        }
+        for from in [
+            "\"a@b.example\"",
+            "(a@b.example)",
+            "a@",
+            "@b.example",
+            "a@b..c",
+            ".a@b.example",
+            "a@[192.0.2.1]",
+            "a@one.example, b@[192.0.2.1]",
+        ] {
+            assert_eq!(authors(&format!("From:{from}")), "malformed", "{from}");
+        }
+        assert_eq!(authors("Subject: x"), "none");
     }
 }

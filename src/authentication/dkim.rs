@@ -207,8 +207,7 @@ fn key_trouble(key: Result<Record, DnsError>) -> Option<(MethodResult, &'static 
     match key {
         Ok(Record { txt: Txt::Error(error), .. }) => Some(permerror(reason(&error))),
         Ok(_) => None,
-        Err(error) if error.is_temporary() => Some((MethodResult::TempError, "the key could not be looked up")),
-        Err(_) => Some(permerror("no such key")),
+        Err(_) => Some((MethodResult::TempError, "the key could not be looked up")),
     }
 }
 

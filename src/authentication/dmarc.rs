@@ -50,6 +50,7 @@ pub(super) async fn evaluate(inner: &Inner, authors: &Authors, spf: &Spf, dkim: 
 
 async fn ask(inner: &Inner, author: &Domain, spf: &Spf, dkim: &[Dkim]) -> Result<DmarcOutput, DnsError> {
     load(inner, author).await?;
+    let _turn = inner.resolver.turn().await;
     // The library sees our results, not its own: what we refuse is no pass.
     let message = AuthenticatedMessage { from: vec![format!("author@{author}")], ..Default::default() };
     let spf_domain = spf.domain.as_ref().map_or("", Domain::as_str);

@@ -290,7 +290,6 @@ mod tests {
                 result: MethodResult::Pass,
                 identity: SpfIdentity::MailFrom,
                 domain: domain("example.com"),
-                explanation: None,
                 reason: None,
             },
             dkim: vec![Dkim {

@@ -9,8 +9,10 @@
 //! *Known gaps:* the SPF evaluator is the library's: it has no limit on void lookups (RFC 7208 section 4.6.4; the deadline
 //! bounds them), a record that is reached by a name with macros in it is read leniently, and a qualified include below
 //! another include may end the evaluation. The organizational domain of an aligned signer is found by the library alone:
-//! there the first of two DMARC records counts. The `t=y` of a DKIM key is ignored.
+//! there the first of two DMARC records counts. The `t=y` of a DKIM key is ignored. What `exp=` says is
+//! not asked for (RFC 7208 section 6.2: it is for the sender, and the sender's text).
 
+mod address_list;
 mod authors;
 mod dkim;
 mod dmarc;
@@ -33,6 +35,7 @@ use crate::address::{Domain, Host, ReversePath};
 use crate::dns::Resolver;
 use crate::message::Message;
 
+pub use authors::read as authors;
 pub use field::is_forged;
 pub use results::{Authentication, Authors, Dkim, Dmarc, DmarcPolicy, Iprev, MethodResult, Spf, SpfIdentity};
 
@@ -47,15 +50,13 @@ pub const DKIM_SECONDS_MAX: u64 = 10;
 pub const DMARC_SECONDS_MAX: u64 = 10;
 /// DKIM signatures of one message that are looked at.
 pub const SIGNATURES_MAX: usize = 10;
-/// The longest SPF explanation that is kept, in octets.
-pub const EXPLANATION_OCTETS_MAX: usize = 256;
 
 /// Runs the checks. Cheap to clone: clones share the resolver and what domains published.
 #[derive(Clone)]
 pub struct Authenticator(Arc<Inner>);
 
 struct Inner {
-    /// Our name: `%{r}` in SPF explanations.
+    /// Our name: `%{r}` in SPF records.
     hostname: Domain,
     resolver: Resolver,
     library: MessageAuthenticator,

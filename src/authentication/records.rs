@@ -17,13 +17,18 @@ use mail_auth::dkim::DkimError;
 use mail_auth::dmarc::Dmarc;
 use mail_auth::spf::Spf;
 use mail_auth::{DnsError as LibraryDnsError, Error, ResolverCache, Txt};
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::spf_syntax;
 use crate::dns::{DnsError, Resolver};
 
-/// Records that are kept, for each method.
-const RECORDS_MAX: u64 = 16_384;
+/// Records that are kept, for each method, in octets.
+const RECORDS_OCTETS_MAX: u64 = 16 << 20;
+/// What a record takes at least, in octets.
+const RECORD_OCTETS_MIN: usize = 1_024;
+/// What a parsed record takes for each octet of its text: a mechanism of four octets becomes a structure of some dozens.
+const OCTETS_FOR_EACH: usize = 16;
 /// A record is kept at least this long, in seconds: it has to outlive the check that asked for it.
 const RECORD_SECONDS_MIN: u64 = 30;
 /// RSA keys below this do not verify, in bits (RFC 8301 section 3.2).
@@ -32,7 +37,14 @@ const RSA_KEY_BITS_MIN: usize = 1_024;
 /// The memory of one method.
 pub(super) struct Records {
     read: fn(&[Vec<u8>]) -> Record,
-    kept: Cache<Box<str>, (Record, Instant)>,
+    kept: Cache<Box<str>, Kept>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    record: Record,
+    octets: u32,
+    valid_until: Instant,
 }
 
 /// A name's record as it was understood.
@@ -69,23 +81,39 @@ impl Records {
     }
 
     fn new(read: fn(&[Vec<u8>]) -> Record) -> Self {
-        Records { read, kept: Cache::new(RECORDS_MAX) }
+        Self::bounded(read, RECORDS_OCTETS_MAX)
     }
 
-    /// The record at `name`, from memory or from DNS. That there is none is kept too; that nobody
-    /// could tell is the error.
+    /// The oldest go first. The policy of the crate's own choice refuses new records once there is no room; the library,
+    /// which reads from here, would then ask by itself.
+    fn bounded(read: fn(&[Vec<u8>]) -> Record, octets_max: u64) -> Self {
+        let kept = Cache::builder()
+            .eviction_policy(EvictionPolicy::lru())
+            .weigher(|_, kept: &Kept| kept.octets)
+            .max_capacity(octets_max)
+            .build();
+        Records { read, kept }
+    }
+
+    /// The record at `name`, from memory or from DNS. That there is none is kept too, also where there can be none because
+    /// `name` is no legal DNS name. The error is always a temporary one: nobody could tell.
     pub async fn load(&self, resolver: &Resolver, name: &str) -> Result<Record, DnsError> {
         let key = format!("{}.", name.trim_end_matches('.').to_ascii_lowercase());
         if let Some(record) = self.find(key.as_str()) {
             return Ok(record);
         }
-        let (record, valid_until) = match resolver.txt(&key).await {
-            Ok(texts) => ((self.read)(&texts.records), texts.valid_until),
-            Err(DnsError::NoRecords { valid_until, .. }) => (none(), valid_until),
-            Err(error) => return Err(error),
+        let soon = Instant::now() + Duration::from_secs(RECORD_SECONDS_MIN);
+        let (record, texts_octets, valid_until) = match resolver.txt(&key).await {
+            Ok(texts) => {
+                ((self.read)(&texts.records), texts.records.iter().map(Vec::len).sum::<usize>(), texts.valid_until)
+            }
+            Err(DnsError::NoRecords { valid_until, .. }) => (none(), 0, valid_until),
+            Err(error) if error.is_temporary() => return Err(error),
+            Err(DnsError::TooLarge) => (Txt::Error(Error::ParseError).into(), 0, soon),
+            Err(_) => (none(), 0, soon),
         };
-        let valid_until = valid_until.max(Instant::now() + Duration::from_secs(RECORD_SECONDS_MIN));
-        self.kept.insert(key.into(), (record.clone(), valid_until));
+        let octets = u32::try_from(RECORD_OCTETS_MIN + OCTETS_FOR_EACH * texts_octets).unwrap_or(u32::MAX);
+        self.kept.insert(key.into(), Kept { record: record.clone(), octets, valid_until: valid_until.max(soon) });
         Ok(record)
     }
 
@@ -94,8 +122,8 @@ impl Records {
         Box<str>: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let (record, valid_until) = self.kept.get(key)?;
-        (valid_until > Instant::now()).then_some(record)
+        let kept = self.kept.get(key)?;
+        (kept.valid_until > Instant::now()).then_some(kept.record)
     }
 }
 
@@ -132,7 +160,8 @@ fn read_spf(texts: &[Vec<u8>]) -> Record {
     let Some(record) = record else { return none() };
     match spf_syntax::references(record) {
         Some(refers_to) if others == 0 => Record {
-            txt: Txt::from(Spf::parse(record)),
+            // The domain's own words about a failure are shown to nobody: they are not asked for either.
+            txt: Txt::from(Spf::parse(record).map(|spf| Spf { exp: None, ..spf })),
             refers_to: refers_to.into_iter().map(Into::into).collect(),
             qualified: spf_syntax::qualified_includes(record).into_iter().map(Into::into).collect(),
         },
@@ -184,6 +213,40 @@ fn lists(text: &[u8], tag: &str, wanted: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::responder::{Record as ZoneRecord, Responder, Zone};
+
+    /// Were it refused for want of room, the library would ask by itself, and read leniently.
+    #[tokio::test]
+    async fn the_newest_record_is_always_there() {
+        let responder = Responder::start(Zone::default()).await.unwrap();
+        let resolver = Resolver::new(&[responder.address()]).unwrap();
+        let records = Records::bounded(read_spf, 64 << 10);
+        responder.add("often.example", ZoneRecord::txt("v=spf1 -all"));
+        for at in 0..200 {
+            let name = format!("n{at}.example");
+            responder.add(&name, ZoneRecord::txt(&format!("v=spf1 {}-all", "a ".repeat(at))));
+            records.load(&resolver, &name).await.unwrap();
+            records.kept.run_pending_tasks();
+            assert!(
+                matches!(records.find(format!("{name}.").as_str()), Some(Record { txt: Txt::Spf(_), .. })),
+                "{name}"
+            );
+            assert!(records.kept.weighted_size() <= 64 << 10);
+            for _ in 0..5 {
+                records.load(&resolver, "often.example").await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn where_no_record_can_be_there_is_none() {
+        let responder = Responder::start(Zone::default()).await.unwrap();
+        let resolver = Resolver::new(&[responder.address()]).unwrap();
+        let records = Records::dmarc();
+        for name in [format!("_dmarc.{}example", "a.".repeat(121)), "_dmarc.a..b".to_owned()] {
+            assert!(matches!(records.load(&resolver, &name).await.unwrap().txt, Txt::Error(_)), "{name}");
+        }
+    }
 
     #[test]
     fn keys_are_for_mail_and_sha256() {

@@ -64,9 +64,6 @@ pub struct Spf {
     /// The domain that was checked; none for an address literal.
     #[serde(serialize_with = "text_or_null")]
     pub domain: Option<Domain>,
-    /// The domain's own words about a failure (RFC 7208 section 6.2): printable ASCII, at most
-    /// [`EXPLANATION_OCTETS_MAX`](super::EXPLANATION_OCTETS_MAX). It is the sender's text, not ours.
-    pub explanation: Option<String>,
     /// Why there is no other result.
     pub reason: Option<&'static str>,
 }
@@ -149,10 +146,12 @@ pub struct Iprev {
 pub enum Authors {
     /// One From field, one domain.
     One(#[serde(serialize_with = "text")] Domain),
-    /// No From field, or no domain in it that could exist.
+    /// No From field.
     None,
     /// More than one From field, more than one domain, or one domain beside text that another reader may take for one.
     Several,
+    /// A From field that cannot be read to a domain, or not by all readers to the same one.
+    Malformed,
 }
 
 impl Authors {
@@ -160,7 +159,7 @@ impl Authors {
     pub fn domain(&self) -> Option<&Domain> {
         match self {
             Authors::One(domain) => Some(domain),
-            Authors::None | Authors::Several => None,
+            Authors::None | Authors::Several | Authors::Malformed => None,
         }
     }
 }
@@ -178,7 +177,8 @@ pub struct Authentication {
     pub dmarc: Dmarc,
     /// iprev.
     pub iprev: Iprev,
-    /// Who the message says wrote it. DMARC says nothing about [`Authors::Several`]: policy must.
+    /// Who the message says wrote it. DMARC says nothing about [`Authors::Several`] and
+    /// [`Authors::Malformed`]: policy must.
     pub authors: Authors,
 }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{Parameters, SpfOutput, SpfResult};
 
-use super::results::printable;
-use super::{EXPLANATION_OCTETS_MAX, Inner, MethodResult, SPF_SECONDS_MAX, Spf, SpfIdentity};
+use super::{Inner, MethodResult, SPF_SECONDS_MAX, Spf, SpfIdentity};
 use crate::address::{Domain, Host, ReversePath};
 use crate::dns::DnsError;
 
@@ -20,8 +19,7 @@ pub(super) async fn check(inner: &Inner, client: IpAddr, helo: &Host, reverse_pa
         ReversePath::Null => (SpfIdentity::Helo, helo.domain(), format!("postmaster@{helo}")),
         ReversePath::Mailbox(mailbox) => (SpfIdentity::MailFrom, mailbox.domain(), mailbox.to_string()),
     };
-    let mut spf =
-        Spf { result: MethodResult::None, identity, domain: domain.cloned(), explanation: None, reason: None };
+    let mut spf = Spf { result: MethodResult::None, identity, domain: domain.cloned(), reason: None };
     let Some(domain) = domain else {
         spf.reason = Some("an address literal has no SPF record");
         return spf;
@@ -30,7 +28,6 @@ pub(super) async fn check(inner: &Inner, client: IpAddr, helo: &Host, reverse_pa
     match tokio::time::timeout(Duration::from_secs(SPF_SECONDS_MAX), evaluation).await {
         Ok(Ok(output)) => {
             spf.result = method_result(output.result());
-            spf.explanation = output.explanation().map(|text| printable(text, EXPLANATION_OCTETS_MAX));
             spf.reason = reason(spf.result);
         }
         Ok(Err(_)) => (spf.result, spf.reason) = (MethodResult::TempError, Some("the record could not be looked up")),
@@ -47,6 +44,7 @@ async fn evaluate(
     sender: &str,
 ) -> Result<SpfOutput, DnsError> {
     let qualified = load(inner, domain).await?;
+    let _turn = inner.resolver.turn().await;
     let (helo, host) = (helo.to_string(), inner.hostname.as_str());
     let check = |domain| {
         let parameters = SpfParameters::new(client, domain, &helo, host, sender);
@@ -81,8 +79,7 @@ async fn load(inner: &Inner, domain: &Domain) -> Result<Vec<Box<str>>, DnsError>
             }
             Err(error) if at == 0 => return Err(error),
             // The evaluation will meet it again, if it comes that far.
-            Err(error) if error.is_temporary() => break,
-            Err(_) => {}
+            Err(_) => break,
         }
         at += 1;
     }

@@ -1,24 +1,29 @@
 //! DNS: the resolver, and what its answers mean to mail.
 //!
 //! *Does:* looks names up at the resolvers of the configuration, or of the system, over UDP, and over TCP where an answer
-//! was truncated. Keeps answers for their time to live, and failures for [`FAILURE_SECONDS`].
+//! was truncated. Keeps answers for their time to live, at most [`ANSWERS_OCTETS_MAX`] in all and
+//! none longer than [`ANSWER_SECONDS_MAX`], and failures for [`FAILURE_SECONDS`].
 //! *Guarantees:* "there is no such record" and "nobody could tell" are never the same answer ([`DnsError`]). A lookup ends
-//! within [`LOOKUP_SECONDS_MAX`]. Names are asked for as they are: search lists and `/etc/hosts` play no part.
+//! within [`LOOKUP_SECONDS_MAX`] once it has its turn; [`LOOKUPS_MAX`] have it at a time. Names are asked for as they are:
+//! search lists and `/etc/hosts` play no part.
 //! *Never does:* validate DNSSEC (the resolver's part; use a local one), or judge what records say.
 //! *RFC:* 1035; 2308 for negative answers; 8020 for what NXDOMAIN means.
 
 pub mod responder;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::{DnsError as HickoryError, NetError, runtime::TokioRuntimeProvider};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use moka::sync::Cache;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::address::Domain;
 
@@ -32,12 +37,20 @@ pub const LOOKUP_SECONDS_MAX: u64 = 5;
 pub const FAILURE_SECONDS: u64 = 10;
 /// Failed lookups that are remembered.
 const FAILURES_MAX: u64 = 4_096;
-/// Queries that may be under way to one server.
-const ACTIVE_REQUESTS_MAX: usize = 1_024;
-/// Answers that are kept.
-const CACHED_ANSWERS_MAX: u64 = 65_536;
+/// Lookups that may be under way. Each query over UDP has a socket of its own, and a lookup asks two servers at most at a
+/// time: a flood of senders must not use up the process's file descriptors.
+pub const LOOKUPS_MAX: usize = 1_024;
+/// Answers that are kept, in octets: what a sender's wildcard records can take of our memory.
+pub const ANSWERS_OCTETS_MAX: u64 = 16 << 20;
+/// What an answer takes beside its data, in octets.
+const ANSWER_OVERHEAD_OCTETS: usize = 512;
+/// The largest set of TXT records at one name that is read, in octets.
+pub const TEXTS_OCTETS_MAX: usize = 32_768;
+/// Answers to the verifying library's own questions (addresses, MX, PTR) that are kept. It keeps whole messages, of up to
+/// 64 KiB on the wire: they are few.
+const LIBRARY_ANSWERS_MAX: u64 = 64;
 /// An answer is kept no longer than this, in seconds, whatever its time to live says.
-const ANSWER_SECONDS_MAX: u64 = 86_400;
+pub const ANSWER_SECONDS_MAX: u64 = 3_600;
 /// How long a negative answer without SOA holds, in seconds (RFC 2308 section 5 leaves such answers uncached).
 const NEGATIVE_SECONDS_DEFAULT: u32 = 5;
 
@@ -55,6 +68,9 @@ pub enum DnsError {
     /// Nobody could tell: no answer in time, SERVFAIL, REFUSED, an illegible answer.
     #[error("the lookup failed: {0}")]
     Unavailable(String),
+    /// There are more than [`TEXTS_OCTETS_MAX`] octets of TXT records at the name.
+    #[error("more TXT records than are read")]
+    TooLarge,
     /// The text is no DNS name: there can be no records.
     #[error("not a DNS name")]
     Name,
@@ -82,8 +98,32 @@ pub struct Records<T> {
 /// Asks the resolvers. Cheap to clone: clones share connections and memory.
 #[derive(Clone)]
 pub struct Resolver {
+    /// Keeps nothing: `answers` does, by octets.
     hickory: TokioResolver,
-    failures: Cache<(Name, RecordType), String>,
+    /// For the library, which keeps nothing itself.
+    library: TokioResolver,
+    answers: Cache<Question, Answer>,
+    failures: Cache<Question, String>,
+    turns: Arc<Semaphore>,
+}
+
+type Question = (Name, RecordType);
+
+/// What an authority said.
+#[derive(Debug, Clone)]
+struct Answer {
+    records: Found,
+    valid_until: Instant,
+}
+
+#[derive(Debug, Clone)]
+enum Found {
+    /// All of them of the type that was asked for.
+    Records(Arc<[RData]>),
+    /// None; do other records stand at or below the name?
+    None { name_exists: bool },
+    /// More TXT records than are read.
+    TooLarge,
 }
 
 impl Resolver {
@@ -94,13 +134,23 @@ impl Resolver {
             [] => read_system_conf().map_err(failed)?.0,
             servers => ResolverConfig::from_name_servers(servers.iter().map(name_server).collect()),
         };
-        let hickory = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-            .with_options(options())
-            .build()
-            .map_err(failed)?;
-        let failures =
-            Cache::builder().max_capacity(FAILURES_MAX).time_to_live(Duration::from_secs(FAILURE_SECONDS)).build();
-        Ok(Resolver { hickory, failures })
+        let build = |answers_kept| {
+            let builder = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default());
+            builder.with_options(options(answers_kept)).build().map_err(failed)
+        };
+        let octets = |(name, _): &Question, answer: &Answer| {
+            u32::try_from(ANSWER_OVERHEAD_OCTETS + name.len() + answer.octets()).unwrap_or(u32::MAX)
+        };
+        Ok(Resolver {
+            hickory: build(0)?,
+            library: build(LIBRARY_ANSWERS_MAX)?,
+            answers: Cache::builder().max_capacity(ANSWERS_OCTETS_MAX).weigher(octets).build(),
+            failures: Cache::builder()
+                .max_capacity(FAILURES_MAX)
+                .time_to_live(Duration::from_secs(FAILURE_SECONDS))
+                .build(),
+            turns: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+        })
     }
 
     /// The TXT records at a name. The strings of one record are joined (RFC 7208 section 3.3; RFC 6376 section 3.6.2.2).
@@ -139,9 +189,16 @@ impl Resolver {
         .await
     }
 
-    /// The resolver itself, for the library that verifies mail. It shares this one's answers, but not its failures.
+    /// A resolver for the library that verifies mail. It shares neither answers nor failures with this one. Whoever lets
+    /// the library look something up holds a [`turn`](Self::turn) meanwhile.
     pub(crate) fn hickory(&self) -> TokioResolver {
-        self.hickory.clone()
+        self.library.clone()
+    }
+
+    /// Waits until a lookup may be under way; it may be until the turn is dropped.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.turns.acquire().await.ok()
     }
 
     async fn lookup<T>(
@@ -150,25 +207,61 @@ impl Resolver {
         record_type: RecordType,
         read: impl Fn(&RData) -> Option<T>,
     ) -> Result<Records<T>, DnsError> {
-        let key = (name, record_type);
-        if let Some(failure) = self.failures.get(&key) {
-            return Err(DnsError::Unavailable(failure));
-        }
-        let lookup = self.hickory.lookup(key.0.clone(), record_type);
-        let answer = match tokio::time::timeout(Duration::from_secs(LOOKUP_SECONDS_MAX), lookup).await {
-            Ok(answer) => answer.map_err(understand),
-            Err(_) => Err(DnsError::Unavailable("no answer in time".to_owned())),
+        let Answer { records, valid_until } = self.answer((name, record_type)).await?;
+        let records = match records {
+            Found::Records(data) => data.iter().filter_map(read).collect::<Vec<T>>(),
+            Found::None { name_exists } => return Err(DnsError::NoRecords { name_exists, valid_until }),
+            Found::TooLarge => return Err(DnsError::TooLarge),
         };
-        if let Err(DnsError::Unavailable(failure)) = &answer {
-            self.failures.insert(key, failure.clone());
-        }
-        let answer = answer?;
-        let valid_until = answer.valid_until();
-        let records: Vec<T> = answer.answers().iter().filter_map(|record| read(&record.data)).collect();
         match records.is_empty() {
             true => Err(DnsError::NoRecords { name_exists: true, valid_until }),
             false => Ok(Records { records, valid_until }),
         }
+    }
+
+    /// From memory or from the resolvers.
+    async fn answer(&self, question: Question) -> Result<Answer, DnsError> {
+        if let Some(answer) = self.answers.get(&question).filter(|answer| answer.valid_until > Instant::now()) {
+            return Ok(answer);
+        }
+        if let Some(failure) = self.failures.get(&question) {
+            return Err(DnsError::Unavailable(failure));
+        }
+        let _turn = self.turn().await;
+        let lookup = self.hickory.lookup(question.0.clone(), question.1);
+        let answer = match tokio::time::timeout(Duration::from_secs(LOOKUP_SECONDS_MAX), lookup).await {
+            Ok(answer) => understand(answer, question.1),
+            Err(_) => Err("no answer in time".to_owned()),
+        };
+        match answer {
+            Ok(answer) => {
+                self.answers.insert(question, answer.clone());
+                Ok(answer)
+            }
+            Err(failure) => {
+                self.failures.insert(question, failure.clone());
+                Err(DnsError::Unavailable(failure))
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// What its records take, in octets.
+    fn octets(&self) -> usize {
+        match &self.records {
+            Found::Records(data) => data.iter().map(|data| size_of::<RData>() + octets_beside(data)).sum(),
+            Found::None { .. } | Found::TooLarge => 0,
+        }
+    }
+}
+
+/// What a record takes beside its own size, in octets.
+fn octets_beside(data: &RData) -> usize {
+    match data {
+        RData::TXT(txt) => txt.txt_data.iter().map(|text| size_of_val(text) + text.len()).sum(),
+        RData::PTR(name) => name.len(),
+        _ => 0,
     }
 }
 
@@ -180,13 +273,12 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
     server
 }
 
-fn options() -> ResolverOpts {
+fn options(answers_kept: u64) -> ResolverOpts {
     let mut options = ResolverOpts::default();
     options.timeout = Duration::from_secs(ATTEMPT_SECONDS_MAX);
     options.attempts = RETRIES_MAX;
     options.use_hosts_file = ResolveHosts::Never;
-    options.max_active_requests = ACTIVE_REQUESTS_MAX;
-    options.cache_size = CACHED_ANSWERS_MAX;
+    options.cache_size = answers_kept;
     options.positive_max_ttl = Some(Duration::from_secs(ANSWER_SECONDS_MAX));
     options.negative_max_ttl = Some(Duration::from_secs(ANSWER_SECONDS_MAX));
     options
@@ -199,16 +291,31 @@ fn text_name(name: &str) -> Result<Name, DnsError> {
     Ok(name)
 }
 
-fn understand(error: NetError) -> DnsError {
-    match error {
-        NetError::Dns(HickoryError::NoRecordsFound(none)) => {
-            let seconds = none.negative_ttl.unwrap_or(NEGATIVE_SECONDS_DEFAULT);
-            DnsError::NoRecords {
-                name_exists: none.response_code != ResponseCode::NXDomain,
-                valid_until: Instant::now() + Duration::from_secs(u64::from(seconds).min(ANSWER_SECONDS_MAX)),
-            }
+/// What the answer to a question about such records says, or why it says nothing.
+fn understand(answer: Result<Lookup, NetError>, record_type: RecordType) -> Result<Answer, String> {
+    let now = Instant::now();
+    let (records, valid_until) = match answer {
+        Ok(lookup) => {
+            let data = lookup.answers().iter().map(|record| &record.data);
+            let data: Arc<[RData]> = data.filter(|data| data.record_type() == record_type).cloned().collect();
+            let octets: usize = data.iter().map(octets_of_text).sum();
+            let found = if octets > TEXTS_OCTETS_MAX { Found::TooLarge } else { Found::Records(data) };
+            (found, lookup.valid_until())
         }
-        error => DnsError::Unavailable(error.to_string()),
+        Err(NetError::Dns(HickoryError::NoRecordsFound(none))) => {
+            let seconds = none.negative_ttl.unwrap_or(NEGATIVE_SECONDS_DEFAULT);
+            let name_exists = none.response_code != ResponseCode::NXDomain;
+            (Found::None { name_exists }, now + Duration::from_secs(seconds.into()))
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    Ok(Answer { records, valid_until: valid_until.min(now + Duration::from_secs(ANSWER_SECONDS_MAX)) })
+}
+
+fn octets_of_text(data: &RData) -> usize {
+    match data {
+        RData::TXT(txt) => txt.txt_data.iter().map(|text| text.len()).sum(),
+        _ => 0,
     }
 }
 
@@ -299,5 +406,52 @@ mod tests {
         let zone = Zone::from_iter([("slow.example", Record::txt("x"))]).behave("slow.example", slow);
         let (_responder, resolver) = start(zone).await;
         assert_eq!(resolver.txt("slow.example").await.unwrap().records, [b"x"]);
+    }
+
+    #[tokio::test]
+    async fn answers_are_kept_by_octets() {
+        let zone = Zone::from_iter([("large.example", Record::txt(&"x".repeat(30_000)))]);
+        let (_responder, resolver) = start(zone).await;
+        let question = |name: &str| (text_name(name).unwrap(), RecordType::TXT);
+        resolver.txt("large.example").await.unwrap();
+        let answer = resolver.answers.get(&question("large.example")).unwrap();
+        for at in 0..1_000 {
+            resolver.answers.insert(question(&format!("n{at}.example")), answer.clone());
+        }
+        resolver.answers.run_pending_tasks();
+        let (octets, count) = (resolver.answers.weighted_size(), resolver.answers.entry_count());
+        assert!(octets <= ANSWERS_OCTETS_MAX && octets >= count * 30_000, "{octets} octets, {count} answers");
+        assert!(count > 400, "{count} answers");
+    }
+
+    #[tokio::test]
+    async fn too_much_text_is_no_record_and_no_failure() {
+        let (responder, resolver) = start(Zone::default()).await;
+        let text = "x".repeat(TEXTS_OCTETS_MAX / 2);
+        responder.add("large.example", Record::txt(&text));
+        responder.add("large.example", Record::txt(&text));
+        assert_eq!(resolver.txt("large.example").await.unwrap().records.len(), 2);
+        for text in [&*text, &text, "x"] {
+            responder.add("larger.example", Record::txt(text));
+        }
+        for _ in 0..2 {
+            assert_eq!(resolver.txt("larger.example").await.unwrap_err(), DnsError::TooLarge);
+        }
+        assert!(!DnsError::TooLarge.is_temporary());
+    }
+
+    #[tokio::test]
+    async fn lookups_wait_for_their_turn() {
+        let (responder, resolver) = start(Zone::from_iter([("example.org", Record::txt("x"))])).await;
+        let all = resolver.turns.clone().acquire_many_owned(LOOKUPS_MAX as u32).await.unwrap();
+        let waiting = tokio::spawn({
+            let resolver = resolver.clone();
+            async move { resolver.txt("example.org").await }
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(50), resolver.txt("example.org")).await.is_err());
+        assert_eq!(responder.queries("example.org"), 0);
+        drop(all);
+        assert_eq!(waiting.await.unwrap().unwrap().records, [b"x"], "to wait is no failure");
+        assert_eq!(resolver.turns.available_permits(), LOOKUPS_MAX);
     }
 }

@@ -75,13 +75,7 @@ impl Examiner {
             (Some(authenticator), Some(address), Some(helo)) => {
                 authenticator.spf(address, helo, &sender.reverse_path).await
             }
-            _ => Spf {
-                result: MethodResult::None,
-                identity: SpfIdentity::MailFrom,
-                domain: None,
-                explanation: None,
-                reason: None,
-            },
+            _ => Spf { result: MethodResult::None, identity: SpfIdentity::MailFrom, domain: None, reason: None },
         }
     }
 

@@ -82,6 +82,7 @@ fn causes() -> Vec<Cause> {
         NotificationRecipients,
         MixedClasses,
         SeveralAuthors,
+        MalformedFrom,
         DmarcReject { domain: domain() },
         DmarcTemporary { domain: domain() },
         Score { score: 17.2, threshold: 15.0 },
@@ -93,7 +94,7 @@ fn causes() -> Vec<Cause> {
     for cause in &all {
         match cause {
             NotOurDomain | UnknownMailbox | NotificationRecipients | MixedClasses | SeveralAuthors => {}
-            DmarcReject { .. } | DmarcTemporary { .. } | Score { .. } => {}
+            MalformedFrom | DmarcReject { .. } | DmarcTemporary { .. } | Score { .. } => {}
             InFlight | StorageFull | StorageFailed | Internal => {}
         }
     }

@@ -320,7 +320,11 @@ fn plain_name(name: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::address::Domain;
+    use crate::authentication::{self, Authors};
 
     fn select(header: &str, fields: Fields, part: Part) -> Option<String> {
         let message = Message::from_stored(header.as_bytes());
@@ -358,6 +362,33 @@ mod tests {
             select("References: =?utf-8?Q?a?=\n", references, Part::Decoded).as_deref(),
             Some("=?utf-8?Q?a?=\n")
         );
+    }
+
+    /// Rules that ask for `From:addr` mean the author that DMARC means, wherever the field is legal.
+    #[test]
+    fn from_addresses_are_those_of_the_authors() {
+        for from in [
+            "a@example.org",
+            "A Name <a@example.org>",
+            "\"b@other.example\" <a@example.org>",
+            "\"A \\\" <b@other.example>\" <a@example.org>",
+            "A (b@other.example) <a@example.org>",
+            "a@example.org (b@other.example)",
+            "a@example.org(A (nested) name)",
+            ",a@example.org, b@Example.Org,",
+            "group: a@example.org, <b@example.org>;",
+            "\"q r\"@example.org",
+            "A\r\n Name\r\n\t<a@example.org>",
+            "=?utf-8?q?b=40other.example?= <a@example.org>",
+            "a@b\u{fc}cher.example",
+        ] {
+            let header = format!("From: {from}\r\n");
+            let authors = authentication::authors(&Message::from_stored(header.as_bytes()));
+            let seen = select(&header, Fields::Named("from".into()), Part::Address).unwrap();
+            let domains: BTreeSet<_> = seen.lines().filter_map(|line| line.rsplit_once('@')).collect();
+            let domains: BTreeSet<_> = domains.iter().filter_map(|(_, text)| Domain::from_unicode(text).ok()).collect();
+            assert_eq!(domains.into_iter().map(Authors::One).collect::<Vec<_>>(), [authors], "{from}");
+        }
     }
 
     #[test]
