@@ -4,14 +4,13 @@ use super::support::server::{Options, Server};
 
 /// All of them show an address at bank.example to somebody, and are delivered as nobody's or as evil.example's where From
 /// is read leniently.
-const MALFORMED: [&str; 7] = [
+const MALFORMED: [&str; 6] = [
     "ceo@bank.example Bank",
     "ceo@bank.example(x)evil.example",
     "<ceo@bank.example, x@evil.example>",
     "ceo@bank.example:;",
     "<ceo@bank.example/>",
     "ceo@bank.example\0",
-    "",
 ];
 
 fn send(server: &Server, header: &str) -> String {
@@ -30,7 +29,7 @@ fn a_malformed_from_field_is_refused() {
     }
     let reply = send(&server, "From : ceo@bank.example\r\nFrom: x@evil.example");
     assert!(reply.starts_with("550 5.7.1 More than one From field"), "{reply}");
-    for header in ["From: \"ceo@bank.example\" <x@evil.example>", "X-Other: x"] {
+    for header in ["From: \"ceo@bank.example\" <x@evil.example>", "From: root (Cron Daemon)", "X-Other: x"] {
         let reply = send(&server, header);
         assert!(reply.starts_with("250 "), "{header}: {reply}");
     }
