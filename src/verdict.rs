@@ -7,6 +7,7 @@
 use crate::authentication::{Authentication, Authors, DmarcPolicy, MethodResult};
 use crate::config::{DmarcMode, Policy};
 use crate::envelope::Id;
+use crate::mailbox::Class;
 use crate::smtp::{Enhanced, Reply};
 
 /// What was decided.
@@ -195,8 +196,12 @@ pub struct Evidence<'a> {
     pub score: f64,
 }
 
-/// Judges a message for one recipient.
-pub fn decide(evidence: &Evidence, policy: &Policy) -> Verdict {
+/// Judges a message for one recipient. postmaster and abuse get everything, whoever sends it and whatever it says (RFC 5321
+/// section 4.5.1, RFC 2142).
+pub fn decide(evidence: &Evidence, policy: &Policy, class: Class) -> Verdict {
+    if class == Class::Postmaster {
+        return Verdict::Deliver(Folder::Inbox);
+    }
     match judge_author(evidence, policy) {
         Some(verdict @ (Verdict::Reject(_) | Verdict::Defer(_))) => verdict,
         judged => match judge_score(evidence.score, policy) {
@@ -204,11 +209,6 @@ pub fn decide(evidence: &Evidence, policy: &Policy) -> Verdict {
             verdict => verdict,
         },
     }
-}
-
-/// postmaster and abuse get everything, whoever sends it and whatever it says (RFC 5321 section 4.5.1, RFC 2142).
-pub fn decide_unfiltered() -> Verdict {
-    Verdict::Deliver(Folder::Inbox)
 }
 
 /// DMARC (RFC 9989): is the author who they claim to be? `None`: nothing against it.
@@ -313,7 +313,8 @@ mod tests {
     }
 
     fn judge(authentication: Option<&Authentication>, may_defer: bool, score: f64, dmarc: DmarcMode) -> Verdict {
-        decide(&Evidence { authentication, dmarc_may_defer: may_defer, score }, &policy(dmarc))
+        let evidence = Evidence { authentication, dmarc_may_defer: may_defer, score };
+        decide(&evidence, &policy(dmarc), Class::Ordinary)
     }
 
     fn author() -> String {
@@ -403,8 +404,10 @@ mod tests {
 
     #[test]
     fn postmaster_gets_everything() {
-        assert_eq!(decide_unfiltered(), INBOX);
-        assert_eq!(reconcile(&[decide_unfiltered()], false), Outcome::Delivered(vec![Folder::Inbox]));
+        let forged = found(MethodResult::Fail, Some(DmarcPolicy::Reject));
+        let evidence = Evidence { authentication: Some(&forged), dmarc_may_defer: true, score: 99.0 };
+        assert_eq!(decide(&evidence, &policy(DmarcMode::Enforce), Class::Postmaster), INBOX);
+        assert_eq!(reconcile(&[INBOX], false), Outcome::Delivered(vec![Folder::Inbox]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Examines and judges through the code that `serve` uses; only the session is made up from the options.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use super::{exit, load};
 use crate::address::{ForwardPath, Host, ReversePath};
 use crate::authentication::Authentication;
 use crate::config::{Config, Policy};
-use crate::mailbox::{Lookup, Mailboxes};
+use crate::mailbox::{Class, Lookup, Mailboxes, Recipient};
 use crate::message::Message;
 use crate::receive::{Examination, Examiner, Sender};
 use crate::rules::Rules;
@@ -106,13 +106,13 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
     };
     let scan = || -> anyhow::Result<bool> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let policy = policy(&config, arguments)?;
+        let whose = whose(&config, arguments)?;
         let examiner = examiner(&config, arguments.local)?;
         let mut all_read = true;
         for file in &arguments.files {
             match read(file) {
                 Ok(message) => {
-                    let report = runtime.block_on(scan_one(&examiner, &policy, arguments, file, message));
+                    let report = runtime.block_on(scan_one(&examiner, &whose, arguments, file, message));
                     print(&report, arguments.json)?;
                 }
                 Err(error) => {
@@ -126,6 +126,8 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
     match scan() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(exit::NO_INPUT),
+        // Whoever reads what we print has seen enough, as in `mxkeep scan ... | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mxkeep scan: {error:#}");
             ExitCode::from(exit::DATA)
@@ -133,13 +135,27 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn policy(config: &Config, arguments: &Arguments) -> anyhow::Result<Arc<Policy>> {
-    let Some(path) = &arguments.rcpt else { return Ok(Arc::new(config.policy.clone())) };
-    match Mailboxes::new(config).look_up(path) {
-        Lookup::Local(recipients) => recipients.first().map(|recipient| recipient.policy.clone()),
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Whose policy applies, and are they filtered at all?
+struct Whose {
+    policy: Arc<Policy>,
+    class: Class,
+}
+
+fn whose(config: &Config, arguments: &Arguments) -> anyhow::Result<Whose> {
+    let Some(path) = &arguments.rcpt else {
+        return Ok(Whose { policy: Arc::new(config.policy.clone()), class: Class::Ordinary });
+    };
+    let recipient = match Mailboxes::new(config).look_up(path) {
+        Lookup::Local(recipients) => recipients.into_iter().next(),
         Lookup::UnknownUser | Lookup::NotOurs => None,
-    }
-    .with_context(|| format!("--rcpt {path} is no address of the configuration"))
+    };
+    let Recipient { policy, class, .. } =
+        recipient.with_context(|| format!("--rcpt {path} is no address of the configuration"))?;
+    Ok(Whose { policy, class })
 }
 
 fn examiner(config: &Config, local: bool) -> anyhow::Result<Examiner> {
@@ -162,13 +178,7 @@ fn read(file: &Path) -> anyhow::Result<Message> {
     Ok(Message::from_stored(&octets))
 }
 
-async fn scan_one(
-    examiner: &Examiner,
-    policy: &Policy,
-    arguments: &Arguments,
-    file: &Path,
-    message: Message,
-) -> Report {
+async fn scan_one(examiner: &Examiner, whose: &Whose, arguments: &Arguments, file: &Path, message: Message) -> Report {
     let message = Arc::new(message);
     let examination = examine(examiner, arguments, &message).await;
     let authenticated = |found: &Authentication| found.authors.domain().is_some_and(|author| found.passes_for(author));
@@ -178,7 +188,7 @@ async fn scan_one(
         dmarc_may_defer: !examination.authentication.as_ref().is_some_and(authenticated),
         score: examination.hits.score(),
     };
-    let verdict = verdict::decide(&evidence, policy);
+    let verdict = verdict::decide(&evidence, &whose.policy, whose.class);
     let id = crate::journal::new_id();
     Report {
         file: file.display().to_string(),
@@ -207,19 +217,20 @@ async fn examine(examiner: &Examiner, arguments: &Arguments, message: &Arc<Messa
 }
 
 fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
     if json {
-        println!("{}", serde_json::to_string(report)?);
+        writeln!(out, "{}", serde_json::to_string(report)?)?;
         return Ok(());
     }
-    println!("{}: {} ({})", report.file, report.verdict, report.reply);
-    println!("  score           {:.3}", report.score);
+    writeln!(out, "{}: {} ({})", report.file, report.verdict, report.reply)?;
+    writeln!(out, "  score           {:.3}", report.score)?;
     for (name, score) in &report.rules {
-        println!("  rule            {score:>6.2}  {name}");
+        writeln!(out, "  rule            {score:>6.2}  {name}")?;
     }
     if let Some(found) = &report.authentication {
-        println!("  authentication");
+        writeln!(out, "  authentication")?;
         for line in found.field("scan").lines().skip(1) {
-            println!("    {}", line.trim());
+            writeln!(out, "    {}", line.trim())?;
         }
     }
     Ok(())

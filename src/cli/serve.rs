@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use rustix::fs::Mode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -27,6 +28,7 @@ Exit status: 0 stopped as asked, 71 it could not start, 78 the configuration is 
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(path: &Path) -> ExitCode {
+    make_files_private();
     let config = match load_and_warn(path) {
         Ok(config) => config,
         Err(code) => return code,
@@ -105,4 +107,9 @@ impl StopSignals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// Mail, state and the control socket are for the server's user alone, whatever umask it was started with.
+pub(super) fn make_files_private() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }

@@ -57,7 +57,10 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
                     connection.visit.on_tls(tls);
                     session.on_tls();
                 }
-                Err(_) => return connection.log("tls_handshake", started),
+                Err(_) => {
+                    connection.abandon();
+                    return connection.log("tls_handshake", started);
+                }
             },
             Ok(Err(end)) => break end,
             Err(Panicked) => break connection.apologise(&mut wire).await,
@@ -161,12 +164,12 @@ impl Connection {
         let shutdown = &mut self.shared.shutdown;
         let (last_reply, why) = tokio::select! {
             biased;
+            _ = shutdown.wait_for(|stop| *stop), if session.envelope().is_none() => (reply::shutting_down(hostname), "shutdown"),
             read = wire.read() => match read {
                 Ok(()) => return Ok(()),
                 Err(Stop::Timeout) => (reply::timeout(hostname), "timeout"),
                 Err(stop) => return Err(stop.into()),
             },
-            _ = shutdown.wait_for(|stop| *stop), if session.envelope().is_none() => (reply::shutting_down(hostname), "shutdown"),
         };
         wire.queue(&last_reply);
         wire.flush().await?;

@@ -12,7 +12,7 @@ use crate::address::{ForwardPath, Mailbox};
 use crate::authentication::{self, Authentication, MethodResult};
 use crate::delivery::{self, Kind, Mail, Trouble, ledger};
 use crate::journal;
-use crate::mailbox::{Class, Recipient};
+use crate::mailbox::Recipient;
 use crate::message::{Field, Message};
 use crate::receive::Examination;
 use crate::rules;
@@ -153,9 +153,9 @@ impl Arrival {
             dmarc_may_defer,
             score: examination.hits.score(),
         };
-        let judge = |claimed: &Claimed| match &self.targets[claimed.target].recipient {
-            recipient if recipient.class == Class::Postmaster => verdict::decide_unfiltered(),
-            recipient => verdict::decide(&evidence, &recipient.policy),
+        let judge = |claimed: &Claimed| {
+            let Recipient { policy, class, .. } = &self.targets[claimed.target].recipient;
+            verdict::decide(&evidence, policy, *class)
         };
         claimed.iter().map(judge).collect()
     }

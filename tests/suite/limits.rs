@@ -3,9 +3,9 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::support::poll::until;
 use crate::support::server::{Options, Server};
 use crate::support::smtp_client::Client;
-use crate::support::wait;
 
 /// What systemd gives us to end in after SIGTERM is 45 s; transactions get 30 of them, and idle sessions none.
 const IDLE_STOP_SECONDS_MAX: u64 = 10;
@@ -26,7 +26,7 @@ fn refused(server: &Server) -> String {
 /// A client that was admitted, whatever has just been refused.
 fn admitted(server: &Server) -> Client {
     let mut admitted = None;
-    wait::until("a client is admitted", || {
+    until("a client is admitted", || {
         let mut client = Client::connect(server.address());
         let admits = client.reply().is_some_and(|reply| reply.starts_with("220 "));
         admitted = admits.then_some(client);
@@ -98,7 +98,7 @@ fn a_transaction_may_end_after_sigterm() {
 
     let address = server.address();
     server.ask_to_stop();
-    wait::until("nobody new is let in", || TcpStream::connect(address).is_err());
+    until("nobody new is let in", || TcpStream::connect(address).is_err());
     early.expect("RCPT TO:<alice@example.test>", "250");
     early.expect("DATA", "354");
     for client in [&mut early, &mut late] {

@@ -14,6 +14,7 @@ mod policy;
 mod readers;
 mod readme;
 mod rules;
+mod scan;
 mod session_model;
 mod swaks;
 mod tidy;

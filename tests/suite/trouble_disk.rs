@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 
 use crate::support::dialogue::Settings;
 use crate::support::disk::{SmallDisk, everything_below, files_below, set_mode};
-use crate::support::program::{self, NOBODY};
+use crate::support::owner::Owner;
+use crate::support::program;
 use crate::support::server::{Options, Server};
 use crate::support::smtp_client::Client;
 
@@ -164,7 +165,7 @@ fn a_mail_root_without_permission_is_451_and_said_at_once() {
     if !program::can_change_user() {
         return;
     }
-    let mut server = Server::start(Options { user: Some(NOBODY), ..Options::default() });
+    let mut server = Server::start(Options { owner: Some(Owner::of_mail()), ..Options::default() });
     assert!(!server.log().contains("storage.mail"), "{}", server.log());
     server.stop();
     let mail = server.directory().join("mail");
@@ -172,7 +173,7 @@ fn a_mail_root_without_permission_is_451_and_said_at_once() {
 
     let file = server.configuration();
     let arguments = ["check", "--config", file.to_str().expect("UTF-8")];
-    let said = program::run(server.directory(), Some(NOBODY), &arguments);
+    let said = program::run(server.directory(), Some(&Owner::of_mail()), &arguments);
     assert_eq!(said.code, Some(78), "{said:?}");
     assert!(said.err.contains("mail cannot be written to (Permission denied"), "{said:?}");
     assert!(said.err.contains("Give it to the user that mxkeep runs as"), "{said:?}");

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::support::dialogue::Settings;
 use crate::support::disk::set_mode;
-use crate::support::program::{self, NOBODY, Said};
+use crate::support::owner::Owner;
+use crate::support::program::{self, Said};
 use crate::support::server::{Options, Server};
 
 const MESSAGE: &[u8] = b"From: carol@client.example\r\nSubject: hello\r\n\r\nHello!\r\n";
@@ -25,15 +26,15 @@ fn edit(server: &Server, from: &str, to: &str) {
 }
 
 /// Runs `mxkeep COMMAND --config FILE` as this user.
-fn run_as(server: &Server, user: Option<u32>, command: &str) -> Said {
+fn run_as(server: &Server, owner: Option<&Owner>, command: &str) -> Said {
     let file = server.configuration();
-    program::run(server.directory(), user, &[command, "--config", file.to_str().expect("UTF-8")])
+    program::run(server.directory(), owner, &[command, "--config", file.to_str().expect("UTF-8")])
 }
 
 /// Both `check` and `serve` end with this status, and say all of this on standard error.
-fn both_say(server: &Server, user: Option<u32>, code: i32, texts: &[&str]) {
+fn both_say(server: &Server, owner: Option<&Owner>, code: i32, texts: &[&str]) {
     for command in ["check", "serve"] {
-        let said = run_as(server, user, command);
+        let said = run_as(server, owner, command);
         assert_eq!(said.code, Some(code), "{command}: {said:?}");
         for text in texts {
             assert!(said.err.contains(text), "{command} does not say {text:?}: {said:?}");
@@ -113,11 +114,11 @@ fn a_key_that_the_user_may_not_read_is_78() {
         return;
     }
     let settings = Settings { starttls: true, ..Settings::default() };
-    let server = stopped(Options { settings, user: Some(NOBODY), ..Options::default() });
+    let server = stopped(Options { settings, owner: Some(Owner::of_mail()), ..Options::default() });
     let key = server.directory().join("key.pem");
     std::os::unix::fs::chown(&key, Some(0), Some(0)).expect("root may");
     set_mode(&key, 0o600);
-    both_say(&server, Some(NOBODY), 78, &["key.pem cannot be read (Permission denied", "the permissions"]);
+    both_say(&server, Some(&Owner::of_mail()), 78, &["key.pem cannot be read (Permission denied", "the permissions"]);
 }
 
 #[test]
@@ -200,14 +201,14 @@ fn a_state_directory_that_cannot_be_written_stops_the_start() {
     if !program::can_change_user() {
         return;
     }
-    let server = stopped(Options { user: Some(NOBODY), ..Options::default() });
+    let server = stopped(Options { owner: Some(Owner::of_mail()), ..Options::default() });
     let state = server.directory().join("state");
     fs::remove_dir_all(state.join("db")).expect("it is there");
     std::os::unix::fs::chown(&state, Some(0), Some(0)).expect("root may");
-    let check = run_as(&server, Some(NOBODY), "check");
+    let check = run_as(&server, Some(&Owner::of_mail()), "check");
     assert_eq!(check.code, Some(78), "{check:?}");
     assert!(check.err.contains("storage.state: ") && check.err.contains("Permission denied"), "{check:?}");
-    let serve = run_as(&server, Some(NOBODY), "serve");
+    let serve = run_as(&server, Some(&Owner::of_mail()), "serve");
     assert_eq!(serve.code, Some(71), "{serve:?}");
     assert!(serve.err.contains("state/db cannot be used: Permission denied"), "{serve:?}");
     assert!(serve.err.contains("a directory that mxkeep's user may write to"), "{serve:?}");

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tokio::sync::watch;
 
-use super::serve::StopSignals;
+use super::serve::{StopSignals, make_files_private};
 use super::{exit, start_log};
 use crate::authentication::signing::Signer;
 use crate::config::LogFormat;
@@ -58,6 +58,7 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 
 /// Runs the demo.
 pub fn run(arguments: &Arguments) -> ExitCode {
+    make_files_private();
     // The story is on standard output; the log of the server only tells of trouble here.
     start_log(LogFormat::Text, "warn");
     let told = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from);

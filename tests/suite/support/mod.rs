@@ -20,4 +20,3 @@ pub mod shared;
 pub mod smtp_client;
 pub mod strace;
 pub mod tool;
-pub mod wait;

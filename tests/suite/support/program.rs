@@ -1,17 +1,14 @@
-//! The binary as a command, run to its end: as whoever runs the tests, or as a user without rights.
+//! The binary as a command, run to its end: as whoever runs the tests, or as the owner of the mail.
 
-use std::fs;
 use std::io::Read;
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use super::wait;
+use super::owner::Owner;
+use super::poll::until;
 
-/// A user (and group) with no rights on any system: `nobody` on Debian.
-pub const NOBODY: u32 = 65_534;
+const BINARY: &str = env!("CARGO_BIN_EXE_mxkeep");
 
 /// How a command ended, and what it said.
 #[derive(Debug)]
@@ -33,40 +30,31 @@ pub fn can_change_user() -> bool {
     root
 }
 
-/// Gives a server's directory, all in it, and a copy of the binary to a user, who may not look at where ours is.
-pub fn give(directory: &Path, user: u32) {
+/// Gives a server's directory, all in it, and a copy of the binary to an owner, who may not look at where ours is.
+pub fn give(directory: &Path, owner: &Owner) {
     // By another process: a file that any process has open for writing cannot be run, and tests fork all the time.
-    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_mxkeep")).arg(copy(directory)).status();
+    let copied = Command::new("cp").arg(BINARY).arg(copy(directory)).status();
     assert!(copied.is_ok_and(|status| status.success()), "a copy of the binary");
-    let mut left = vec![directory.to_owned()];
-    while let Some(path) = left.pop() {
-        chown(&path, Some(user), Some(user)).expect("root may give files away");
-        if path.is_dir() {
-            left.extend(fs::read_dir(&path).expect("a directory").map(|entry| entry.expect("an entry").path()));
-        }
-    }
+    owner.own(directory);
 }
 
 fn copy(directory: &Path) -> PathBuf {
     directory.join("mxkeep")
 }
 
-/// The binary, without arguments yet, as this user.
-pub fn command(directory: &Path, user: Option<u32>) -> Command {
-    let Some(user) = user else { return Command::new(env!("CARGO_BIN_EXE_mxkeep")) };
-    let mut command = Command::new(copy(directory));
-    command.uid(user).gid(user);
-    command
+/// The binary, without arguments yet, as this owner of the directory.
+pub fn command(directory: &Path, owner: Option<&Owner>) -> Command {
+    owner.map_or_else(|| Command::new(BINARY), |owner| owner.command(&copy(directory)))
 }
 
 /// Runs the binary in a server's directory to its end. One that does not end by itself is killed, and fails the test.
-pub fn run(directory: &Path, user: Option<u32>, arguments: &[&str]) -> Said {
-    let mut command = command(directory, user);
+pub fn run(directory: &Path, owner: Option<&Owner>, arguments: &[&str]) -> Said {
+    let mut command = command(directory, owner);
     command.args(arguments).current_dir(directory);
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut running = Running(child.expect("the binary starts"));
     let (out, err) = (read(running.0.stdout.take()), read(running.0.stderr.take()));
-    wait::until(&format!("mxkeep {} ends", arguments.join(" ")), || running.0.try_wait().expect("a child").is_some());
+    until(&format!("mxkeep {} ends", arguments.join(" ")), || running.0.try_wait().expect("a child").is_some());
     let code = running.0.wait().expect("it has ended").code();
     Said { code, out: out.join().expect("no panic"), err: err.join().expect("no panic") }
 }

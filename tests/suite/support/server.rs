@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::{fs, thread};
 
@@ -21,11 +21,6 @@ use super::owner::Owner;
 use super::poll::until;
 use super::program;
 use super::smtp_client::Client;
-use super::wait;
-
-const BINARY: &str = env!("CARGO_BIN_EXE_mxkeep");
-/// Its copy in the server's directory.
-const COPY: &str = "mxkeep";
 
 /// What is special about a server.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +37,6 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// The user as whom it runs, and to whom all of its files belong; otherwise whoever runs the tests.
     pub owner: Option<Owner>,
-    /// Run it as this user, to whom its directory is given, instead of as whoever runs the tests.
-    pub user: Option<u32>,
 }
 
 /// A running server. It is killed when dropped.
@@ -64,10 +57,7 @@ impl Server {
         let resolver = options.dns.or(dns.as_ref().map(NoNames::address)).expect("a name server");
         configure(directory.path(), &options, resolver);
         if let Some(owner) = &options.owner {
-            give_away(directory.path(), owner);
-        }
-        if let Some(user) = options.user {
-            program::give(directory.path(), user);
+            program::give(directory.path(), owner);
         }
         let log = Arc::new(Mutex::new(Vec::new()));
         let (child, address) = spawn(directory.path(), &options, &log);
@@ -111,7 +101,7 @@ impl Server {
 
     /// Waits until this stands in its log, which may come to us a moment after a reply.
     pub fn await_log(&self, text: &str) {
-        wait::until(&format!("{text:?} stands in the log"), || self.log().contains(text));
+        until(&format!("{text:?} stands in the log"), || self.log().contains(text));
     }
 
     /// Asks it to end (SIGTERM), and waits until it has.
@@ -216,20 +206,9 @@ domains."example.test".mailboxes = ["alice", "bob"]
     text
 }
 
-/// Gives the server's directory to a user, with a copy of the binary: the way to the binary itself may be closed to them.
-fn give_away(directory: &Path, owner: &Owner) {
-    // By another process: had this one the copy open for writing while another test starts a process, it could not be run
-    // (ETXTBSY).
-    let copied = Command::new("cp").arg(BINARY).arg(directory.join(COPY)).status();
-    assert!(copied.is_ok_and(|status| status.success()), "the binary can be copied");
-    owner.own(directory);
-}
-
 /// Starts the binary, and waits for the line that says where it listens.
 fn spawn(directory: &Path, options: &Options, log: &Arc<Mutex<Vec<String>>>) -> (Child, SocketAddr) {
-    let command = options.owner.as_ref().map(|owner| owner.command(&directory.join(COPY)));
-    let mut child = command
-        .unwrap_or_else(|| program::command(directory, options.user))
+    let mut child = program::command(directory, options.owner.as_ref())
         .args(["serve", "--config"])
         .arg(directory.join("mxkeep.toml"))
         .envs(options.environment.iter().cloned())

@@ -1,0 +1,96 @@
+//! `mxkeep scan` on stored messages: the same verdict as the server's, explained, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::program::{self, Said};
+use crate::support::server::{Options, Server};
+
+const SPAM: &str = "From: a@client.example\nTo: b@example.test\nSubject: x\n\nbuy this now\n";
+const RULES: &str = "body BUY /buy this/\nscore BUY 6.5\nheader SOFT eval:check_for_spf_none()\nscore SOFT 0.5\n";
+
+fn server() -> Server {
+    let server = Server::start(Options { rules: RULES.to_owned(), ..Options::default() });
+    fs::write(server.directory().join("spam.eml"), SPAM).expect("a message");
+    server
+}
+
+fn scan(server: &Server, arguments: &[&str]) -> Said {
+    let file = server.configuration();
+    let all = [&["scan", "--config", file.to_str().expect("UTF-8")], arguments].concat();
+    program::run(server.directory(), None, &all)
+}
+
+fn report(server: &Server, arguments: &[&str]) -> Value {
+    let said = scan(server, &[&["--json"], arguments].concat());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    serde_json::from_str(&said.out).expect("one JSON object")
+}
+
+#[test]
+fn json_has_what_programs_need() {
+    let server = server();
+    let report = report(&server, &["--local", "spam.eml"]);
+    assert_eq!(report["file"], "spam.eml");
+    assert_eq!(report["score"], 6.5);
+    assert_eq!(report["verdict"], "junk");
+    let rules: BTreeMap<String, f64> = serde_json::from_value(report["rules"].clone()).expect("a map");
+    assert_eq!(rules, BTreeMap::from([("BUY".to_owned(), 6.5)]), "no rule that needs DNS");
+    assert!(report.get("authentication").is_none(), "without DNS");
+}
+
+#[test]
+fn the_session_is_made_up_from_the_options() {
+    let server = server();
+    let known = report(
+        &server,
+        &["--ip", "127.0.0.1", "--helo", "mail.client.example", "--from", "a@client.example", "spam.eml"],
+    );
+    assert_eq!(known["score"], 7.0, "SPF found no record: {known}");
+    assert_eq!(known["authentication"]["spf"]["domain"], "client.example");
+    let unknown = report(&server, &["spam.eml"]);
+    assert_eq!(unknown["score"], 6.5, "what depends on an unknown client is unknown: {unknown}");
+}
+
+#[test]
+fn a_recipient_brings_their_policy() {
+    let server = server();
+    assert_eq!(report(&server, &["--local", "--rcpt", "alice@example.test", "spam.eml"])["verdict"], "junk");
+    let postmaster = report(&server, &["--local", "--rcpt", "postmaster@example.test", "spam.eml"]);
+    assert_eq!(postmaster["verdict"], "inbox", "never filtered");
+    let said = scan(&server, &["--local", "--rcpt", "nobody@example.test", "spam.eml"]);
+    assert!(said.code == Some(65) && said.err.contains("nobody@example.test is no address"), "{said:?}");
+}
+
+#[test]
+fn several_files_and_one_that_is_not_there() {
+    let server = server();
+    let said = scan(&server, &["--local", "spam.eml", "not-there.eml", "spam.eml"]);
+    assert_eq!(said.code, Some(66), "{said:?}");
+    assert_eq!(said.out.matches("spam.eml: junk").count(), 2, "{said:?}");
+    assert!(said.err.contains("not-there.eml"), "{said:?}");
+}
+
+#[test]
+fn standard_input_and_a_reader_that_has_seen_enough() {
+    let server = server();
+    let scan = |output: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mxkeep"));
+        command.arg("scan").arg("--config").arg(server.configuration()).args(["--local", "-"]);
+        command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped()).spawn().expect("the binary starts")
+    };
+    let mut child = scan(Stdio::piped());
+    child.stdin.take().expect("piped").write_all(SPAM.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("-: junk"), "{output:?}");
+
+    let mut child = scan(Stdio::piped());
+    drop(child.stdout.take());
+    child.stdin.take().expect("piped").write_all(SPAM.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
