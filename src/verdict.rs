@@ -231,6 +231,10 @@ fn judge_author(evidence: &Evidence, policy: &Policy) -> Option<Verdict> {
         (MethodResult::TempError, policy) if evidence.dmarc_may_defer && policy != Some(DmarcPolicy::None) => {
             Some(Verdict::Defer(Cause::DmarcTemporary { domain }))
         }
+        // The record is known and asks for more than nothing: whoever keeps SPF or DKIM from answering gains no inbox.
+        (MethodResult::TempError, Some(DmarcPolicy::Reject | DmarcPolicy::Quarantine)) => {
+            Some(Verdict::Deliver(Folder::Junk))
+        }
         _ => None,
     }
 }
@@ -340,9 +344,11 @@ mod tests {
                     _ => INBOX,
                 };
                 assert_eq!(judge(Some(&found), true, 0.0, DmarcMode::Enforce), expected, "{result} {policy:?}");
-                // Past the hours for which it may be deferred it goes on like mail without a record.
+                // Past the hours for which it may be deferred it goes on like mail without a record, if that is not known.
                 if result == TempError {
-                    assert_eq!(judge(Some(&found), false, 0.0, DmarcMode::Enforce), INBOX, "{policy:?}");
+                    let known = matches!(policy, Some(DmarcPolicy::Quarantine | DmarcPolicy::Reject));
+                    let expected = if known { JUNK } else { INBOX };
+                    assert_eq!(judge(Some(&found), false, 0.0, DmarcMode::Enforce), expected, "{policy:?}");
                     assert_eq!(judge(Some(&found), false, 7.0, DmarcMode::Enforce), JUNK, "{policy:?}");
                 }
                 for may_defer in [true, false] {

@@ -184,14 +184,29 @@ pub(super) fn careless_domains(pieces: &[Piece<'_>]) -> Option<Vec<Domain>> {
 /// What stands behind each `@`, if it can be a domain: it has a dot, or no white space is around the `@`. None if one is no
 /// legal domain.
 fn domains_in_text(text: &[Piece<'_>]) -> Option<Vec<Domain>> {
-    let hosts = text.windows(2).filter_map(|pair| match pair {
-        [at, Piece { token: Token::Word(host), glued }] if at.is('@') => {
-            let host = host.trim_matches(|c: char| !c.is_alphanumeric());
-            (host.contains('.') || at.glued && *glued).then_some(host)
+    let mut domains = Vec::new();
+    for (at, _) in text.iter().enumerate().filter(|(_, piece)| piece.is('@')) {
+        let (host, in_one_piece) = host_in_text(text.get(at + 1..)?)?;
+        let host = host.trim_matches(|c: char| !c.is_alphanumeric());
+        if host.contains('.') || in_one_piece && text.get(at)?.glued {
+            domains.push(Domain::from_unicode(host).ok()?);
         }
-        _ => None,
-    });
-    hosts.map(|host| Domain::from_unicode(host).ok()).collect()
+    }
+    Some(domains)
+}
+
+/// The host behind an `@`, with the parts that some readers join: they pass over white space around dots. And is it
+/// glued to the `@`?
+fn host_in_text(behind: &[Piece<'_>]) -> Option<(String, bool)> {
+    let (Piece { token: Token::Word(first), glued }, rest) = behind.split_first()? else { return None };
+    let mut host = (*first).to_owned();
+    for piece in rest {
+        match piece.token {
+            Token::Word(part) if host.ends_with('.') || part.starts_with('.') => host.push_str(part),
+            _ => break,
+        }
+    }
+    Some((host, *glued))
 }
 
 /// Reads `text <addr-spec>` where quotes or comments do not match in the text: there must be no `@`, `<` or `>` in it.

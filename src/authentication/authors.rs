@@ -19,8 +19,12 @@ const FROM_OCTETS_MAX: usize = 65_536;
 /// Who wrote this message, as far as its From field can be read.
 pub fn read(message: &Message) -> Authors {
     let mut fields = message.fields().filter(|field| field.is("From"));
+    // Some readers show the Sender where there is no author.
+    let has_sender = || message.fields().any(|field| field.is("Sender") && field.body.contains(&b'@'));
     match (fields.next(), fields.next()) {
+        (None, _) if has_sender() => Authors::Malformed,
         (None, _) => Authors::None,
+        (Some(field), None) if names_nobody(field.body) && has_sender() => Authors::Malformed,
         (Some(field), None) if names_nobody(field.body) => Authors::None,
         (Some(field), None) => read_body(field.body),
         _ => Authors::Several,
@@ -124,6 +128,10 @@ mod tests {
             "b @ one.example <a@two.example>",
             "b@(comment)one.example <a@two.example>",
             "b@localhost <a@two.example>",
+            "b@ one .example <a@two.example>",
+            "b @ one . example <a@two.example>",
+            "b@one. example <a@two.example>",
+            "b@ one (comment) .example <a@two.example>",
             "a@one.example\r\nFrom: a@one.example",
             "\r\nFrom: a@one.example",
         ] {
@@ -170,6 +178,8 @@ mod tests {
             "\"unclosed ceo@bank.example <x@evil.example>",
             "(unclosed ceo@bank.example, x@evil.example",
             "b@one..example <a@two.example>",
+            "ceo@[bank.example] <x@evil.example>",
+            "ceo@ <x@evil.example>",
         ] {
             assert_eq!(authors(&format!("From: {from}")), "malformed", "{from}");
         }
@@ -195,5 +205,8 @@ mod tests {
             assert_eq!(authors(&format!("From:{from}")), "malformed", "{from}");
         }
         assert_eq!(authors("Subject: x"), "none");
+        for header in ["Subject: x", "From:", "From: Chief"] {
+            assert_eq!(authors(&format!("{header}\r\nSender: <ceo@bank.example>")), "malformed", "{header}");
+        }
     }
 }

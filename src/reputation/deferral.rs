@@ -7,6 +7,7 @@
 //! *Guarantees:* trouble with the store defers nothing. The table is bounded.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,8 +27,10 @@ const VERSION: u8 = 1;
 /// The failures that are remembered. All calls block.
 pub struct Deferrals {
     store: Store,
-    /// How many there are. Held while one is read and written.
-    entries: Mutex<u64>,
+    /// How many there are.
+    entries: AtomicU64,
+    /// Held while one is read and written.
+    turn: Mutex<()>,
 }
 
 /// First and latest failure.
@@ -40,7 +43,7 @@ struct Entry {
 impl Deferrals {
     /// Counts what is remembered, and forgets what is old.
     pub fn open(store: Store, now: Timestamp) -> Self {
-        let deferrals = Deferrals { store, entries: Mutex::new(0) };
+        let deferrals = Deferrals { store, entries: AtomicU64::new(0), turn: Mutex::new(()) };
         if let Err(error) = deferrals.sweep(now) {
             unknown(&error);
         }
@@ -56,50 +59,50 @@ impl Deferrals {
     }
 
     fn try_failure(&self, author: &Domain, client: IpAddr, now: Timestamp) -> Result<bool, StoreError> {
-        let mut entries = self.entries();
+        let _turn = self.turn();
         let key = key(author, client);
         let known = self.store.get(Table::Deferrals, &key)?.as_deref().and_then(Entry::decode);
         let entry = match known {
             Some(entry) if !entry.is_forgotten(now) => Entry { latest: now, ..entry },
-            _ if known.is_none() && *entries >= ENTRIES_MAX => return Ok(false),
+            _ if known.is_none() && self.entries.load(Ordering::Relaxed) >= ENTRIES_MAX => return Ok(false),
             _ => Entry { first: now, latest: now },
         };
         self.store.put(Table::Deferrals, &key, &entry.encode())?;
         if known.is_none() {
-            *entries += 1;
+            self.entries.fetch_add(1, Ordering::Relaxed);
         }
         Ok(now.duration_since(entry.first) < SignedDuration::from_hours(DEFERRAL_HOURS_MAX))
     }
 
     /// The record was looked up: earlier failures do not count any more.
     pub fn on_success(&self, author: &Domain, client: IpAddr) {
-        let mut entries = self.entries();
-        if *entries == 0 {
+        if self.is_empty() {
             return;
         }
+        let _turn = self.turn();
         let key = key(author, client);
         let forgotten = self.store.get(Table::Deferrals, &key).and_then(|known| match known {
             Some(_) => self.store.delete(Table::Deferrals, &key).map(|()| 1),
             None => Ok(0),
         });
         match forgotten {
-            Ok(count) => *entries = entries.saturating_sub(count),
+            Ok(count) => drop(self.entries.fetch_sub(count, Ordering::Relaxed)),
             Err(error) => unknown(&error),
         }
     }
 
     /// Nothing is remembered: there is nothing to forget.
     pub fn is_empty(&self) -> bool {
-        *self.entries() == 0
+        self.entries.load(Ordering::Relaxed) == 0
     }
 
-    fn entries(&self) -> MutexGuard<'_, u64> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what is old. Called at start and from time to time.
     pub fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut entries = self.entries();
+        let _turn = self.turn();
         let mut kept = 0;
         let mut batch = self.store.batch();
         for record in self.store.iterate(Table::Deferrals)? {
@@ -110,7 +113,7 @@ impl Deferrals {
             }
         }
         batch.write()?;
-        *entries = kept;
+        self.entries.store(kept, Ordering::Relaxed);
         Ok(())
     }
 }
