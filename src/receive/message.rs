@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -270,10 +270,26 @@ fn cause_of(trouble: &Trouble) -> Cause {
     }
 }
 
-/// Runs what blocks on a thread that may. A panic there is ours, and defers this message alone.
+/// How long a sender waits for storage before it is told to try again, in seconds: they wait ten minutes (RFC 5321 section
+/// 4.5.3.2.6), and a file system that hangs may hang for ever.
+const STORAGE_SECONDS_MAX: u64 = 240;
+
+/// Runs what blocks on a thread that may. A panic there is ours, and defers this message alone. Past the deadline the work
+/// goes on, with its claims: the sender's retry finds them in flight, and later the message delivered.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Verdict> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "a delivery thread failed: the message is deferred");
-        Verdict::Defer(Cause::Internal)
-    })
+    let work = tokio::task::spawn_blocking(work);
+    match tokio::time::timeout(Duration::from_secs(STORAGE_SECONDS_MAX), work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a delivery thread failed: the message is deferred");
+            Err(Verdict::Defer(Cause::Internal))
+        }
+        Err(_) => {
+            tracing::error!(
+                seconds = STORAGE_SECONDS_MAX,
+                "storage does not answer: the message is deferred; is a file system hanging?"
+            );
+            Err(Verdict::Defer(Cause::StorageFailed))
+        }
+    }
 }
