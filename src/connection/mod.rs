@@ -10,7 +10,7 @@ mod wire;
 
 use std::future::poll_fn;
 use std::panic::{self, AssertUnwindSafe};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
@@ -48,8 +48,9 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
     let mut connection = Connection::new(client, shared);
     wire.queue(&session.banner());
     let end = loop {
-        match survive(connection.converse(&mut wire, &mut session)).await {
-            Ok(Ok(acceptor)) => match wire.start_tls(&acceptor).await {
+        let conversed = survive(pin!(connection.converse(&mut wire, &mut session))).await;
+        match conversed {
+            Ok(Ok(acceptor)) => match Box::pin(wire.start_tls(&acceptor)).await {
                 Ok((secured, tls)) => {
                     wire = secured;
                     // Who completes the handshake has read the 220 to STARTTLS, and what came before it.
@@ -191,7 +192,8 @@ impl Connection {
         let transaction = self.transaction.take().ok_or(End::Closed("internal_error"))?;
         let receiver = &self.shared.receiver;
         let (reply, receipt) = match decoded {
-            Ok(message) => receive::message(receiver, transaction, Message::new(message)).await,
+            // In a box: what a message needs is not held by every idle connection.
+            Ok(message) => Box::pin(receive::message(receiver, transaction, Message::new(message))).await,
             Err(error) => (receive::refused(receiver, transaction, octets, data.refusal(error)), Receipt::new()),
         };
         self.transactions += 1;
@@ -240,8 +242,8 @@ impl Connection {
 struct Panicked;
 
 /// Runs a future to its end, or to its panic: that must not take along what the caller still holds.
-async fn survive<F: Future>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(future);
+/// By reference: a future that is passed by value takes its room twice, in each idle connection.
+async fn survive<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
     // What a panic leaves half done in session and transaction is never looked at again.
     poll_fn(|cx| match panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Ok),
@@ -311,14 +313,14 @@ mod tests {
             tokio::task::yield_now().await;
             7
         };
-        assert_eq!(survive(waiting).await, Ok(7));
+        assert_eq!(survive(pin!(waiting)).await, Ok(7));
         let mut queued = vec!["250"];
         let broken = async {
             tokio::task::yield_now().await;
             queued.clear();
             assert!(!queued.is_empty(), "on purpose: this message belongs to a test");
         };
-        assert_eq!(survive(broken).await, Err::<(), _>(Panicked));
+        assert_eq!(survive(pin!(broken)).await, Err::<(), _>(Panicked));
         queued.push("421");
         assert_eq!(queued, ["421"]);
     }
