@@ -83,6 +83,8 @@ pub enum Body {
     SevenBit,
     /// `8BITMIME`.
     EightBitMime,
+    /// `BINARYMIME` (RFC 3030 section 3): any octets, and only by BDAT.
+    BinaryMime,
 }
 
 /// One transaction as far as it is known: MAIL, then one RCPT after the other.
@@ -94,6 +96,12 @@ pub struct Envelope {
     pub size_octets: Option<u64>,
     /// `BODY=`.
     pub body: Body,
+    /// `SMTPUTF8`: addresses and header fields may be UTF-8 (RFC 6531 section 3.4).
+    pub smtputf8: bool,
+    /// `REQUIRETLS` (RFC 8689). We are the last hop: nothing goes on from here without TLS.
+    pub requiretls: bool,
+    /// `PRDR`: the client takes a reply for each recipient at the end of the mail data.
+    pub prdr: bool,
     /// The recipients that were accepted, as given, in order.
     pub forward_paths: Vec<ForwardPath>,
 }

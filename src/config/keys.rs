@@ -50,6 +50,12 @@ pub const KEYS: &[Key] = &[
         "Addresses and ports. [::] falls back to IPv4 where IPv6 is off.",
     ),
     key(
+        "listen.smtps",
+        Default("[]"),
+        "",
+        "Addresses and ports where TLS begins at once (implicit TLS). No MTA delivers there: for gateways of yours.",
+    ),
+    key(
         "listen.proxy_protocol_from",
         Default("[]"),
         "",
@@ -60,6 +66,12 @@ pub const KEYS: &[Key] = &[
         Default("[]"),
         "",
         "Networks of the peers that may say with XCLIENT for whom they speak. Not in force yet.",
+    ),
+    key(
+        "listen.trusted_relays",
+        Default("[]"),
+        "",
+        "Networks of our own gateways and backup MX: the client is the one in the Received field that they wrote.",
     ),
     key(
         "tls.certificate",
@@ -109,7 +121,51 @@ pub const KEYS: &[Key] = &[
         "connections",
         "The most connections at a time from one address.",
     ),
+    key(
+        "limits.connections_per_network_max",
+        Default("100"),
+        "connections",
+        "The most connections at a time from one IPv4 /24 or IPv6 /64.",
+    ),
     key("limits.bad_commands_max", Default("20"), "commands a session", "So many wrong commands, and we hang up."),
+    key(
+        "limits.refused_recipients_max",
+        Default("50"),
+        "recipients a session",
+        "So many refused recipients, and we hang up at the next: somebody is guessing names.",
+    ),
+    key("limits.messages_max", Default("1000"), "messages a session", "The most messages; announced with LIMITS."),
+    key("limits.session_seconds_max", Default("7200"), "seconds", "The longest that a session may last."),
+    key(
+        "limits.data_octets_per_second_min",
+        Default("100"),
+        "octets a second",
+        "The slowest that mail data may come, on average, after its first five minutes.",
+    ),
+    key(
+        "limits.message_memory_octets_max",
+        Default("1048576"),
+        "octets",
+        "A larger message lives in a temporary file below storage.state while it is received.",
+    ),
+    key(
+        "limits.memory_octets_max",
+        Default("134217728"),
+        "octets",
+        "All messages in memory together; past it they go to temporary files.",
+    ),
+    key(
+        "limits.in_flight_octets_max",
+        Default("4294967296"),
+        "octets",
+        "All messages that are being received together, in memory and in files; past it: 452.",
+    ),
+    key(
+        "limits.inspection_octets_max",
+        Default("67108864"),
+        "octets",
+        "Octets of large messages that are judged at a time; the others wait for their turn.",
+    ),
     key("policy.junk_score", Default("5.0"), "points", "From this score on a message goes to the Junk folder."),
     key("policy.reject_score", Default("15.0"), "points", "From this score on a message is refused in the session."),
     key(

@@ -142,11 +142,13 @@ fn read_listen(report: &mut Report, root: &Section<'_>) -> Listen {
     if let (true, Some(value)) = (smtp.is_empty() && report.errors() == errors_before, section.value("smtp")) {
         value.error(report, "the list is empty, so that no mail could arrive. Write an address such as \"[::]:25\".");
     }
+    let smtps = list(report, &section, "smtps", listen_address);
+    let trusted_relays = list(report, &section, "trusted_relays", Network::from_str);
     let proxy_protocol_from = list(report, &section, "proxy_protocol_from", Network::from_str);
     let xclient_from = list(report, &section, "xclient_from", Network::from_str);
     warn_of_trust(report, &section, "proxy_protocol_from", &proxy_protocol_from);
     warn_of_trust(report, &section, "xclient_from", &xclient_from);
-    Listen { smtp, proxy_protocol_from, xclient_from }
+    Listen { smtp, smtps, proxy_protocol_from, xclient_from, trusted_relays }
 }
 
 /// Nothing acts on these keys yet. Who sets one must hear of it: mail through that peer would be judged by the peer's
@@ -186,19 +188,42 @@ fn read_dns(report: &mut Report, root: &Section<'_>) -> Dns {
     Dns { servers: list(report, &section, "servers", dns_server) }
 }
 
+/// A number of things, whatever its type.
+fn count<T: TryFrom<u64>>(report: &mut Report, section: &Section<'_>, name: &str) -> Option<T> {
+    section.value(name).and_then(|value| value.count(report))
+}
+
 fn read_limits(report: &mut Report, root: &Section<'_>) -> Option<Limits> {
     let section = root.section(report, "limits");
-    let message_octets_max = section.value("message_octets_max").and_then(|value| value.count(report));
-    let recipients_max = section.value("recipients_max").and_then(|value| value.count(report));
-    let connections_max = section.value("connections_max").and_then(|value| value.count(report));
-    let connections_per_client_max = section.value("connections_per_client_max").and_then(|value| value.count(report));
-    let bad_commands_max = section.value("bad_commands_max").and_then(|value| value.count(report));
+    let message_octets_max = count(report, &section, "message_octets_max");
+    let recipients_max = count(report, &section, "recipients_max");
+    let connections_max = count(report, &section, "connections_max");
+    let connections_per_client_max = count(report, &section, "connections_per_client_max");
+    let connections_per_network_max = count(report, &section, "connections_per_network_max");
+    let bad_commands_max = count(report, &section, "bad_commands_max");
+    let refused_recipients_max = count(report, &section, "refused_recipients_max");
+    let messages_max = count(report, &section, "messages_max");
+    let session_seconds_max = count(report, &section, "session_seconds_max");
+    let data_octets_per_second_min = count(report, &section, "data_octets_per_second_min");
+    let message_memory_octets_max = count(report, &section, "message_memory_octets_max");
+    let memory_octets_max = count(report, &section, "memory_octets_max");
+    let in_flight_octets_max = count(report, &section, "in_flight_octets_max");
+    let inspection_octets_max = count(report, &section, "inspection_octets_max");
     Some(Limits {
         message_octets_max: message_octets_max?,
         recipients_max: recipients_max?,
         connections_max: connections_max?,
         connections_per_client_max: connections_per_client_max?,
+        connections_per_network_max: connections_per_network_max?,
         bad_commands_max: bad_commands_max?,
+        refused_recipients_max: refused_recipients_max?,
+        messages_max: messages_max?,
+        session_seconds_max: session_seconds_max?,
+        data_octets_per_second_min: data_octets_per_second_min?,
+        message_memory_octets_max: message_memory_octets_max?,
+        memory_octets_max: memory_octets_max?,
+        in_flight_octets_max: in_flight_octets_max?,
+        inspection_octets_max: inspection_octets_max?,
     })
 }
 

@@ -67,10 +67,14 @@ pub struct Config {
 pub struct Listen {
     /// `listen.smtp`: addresses and ports. Default `["[::]:25"]`, which falls back to IPv4 where IPv6 is off.
     pub smtp: Vec<SocketAddr>,
+    /// `listen.smtps`: the same with TLS from the first octet (RFC 8314 section 3.3). Default: none.
+    pub smtps: Vec<SocketAddr>,
     /// `listen.proxy_protocol_from`: peers that speak the PROXY protocol. Not in force yet.
     pub proxy_protocol_from: Vec<Network>,
     /// `listen.xclient_from`: peers that may send XCLIENT. Not in force yet.
     pub xclient_from: Vec<Network>,
+    /// `listen.trusted_relays`: gateways and backup MXs of ours.
+    pub trusted_relays: Vec<Network>,
 }
 
 /// The server's certificate.
@@ -133,8 +137,26 @@ pub struct Limits {
     pub connections_max: usize,
     /// `limits.connections_per_client_max` for one address. Default 50.
     pub connections_per_client_max: usize,
+    /// `limits.connections_per_network_max` for one IPv4 /24 or IPv6 /64. Default 100.
+    pub connections_per_network_max: usize,
     /// `limits.bad_commands_max` a session. Default 20.
     pub bad_commands_max: u32,
+    /// `limits.refused_recipients_max` a session. Default 50.
+    pub refused_recipients_max: u32,
+    /// `limits.messages_max` a session. Default 1,000.
+    pub messages_max: u32,
+    /// `limits.session_seconds_max`. Default 7,200.
+    pub session_seconds_max: u64,
+    /// `limits.data_octets_per_second_min`, on average, after the first five minutes. Default 100.
+    pub data_octets_per_second_min: u64,
+    /// `limits.message_memory_octets_max`: a larger message lives in a temporary file. Default 1,048,576.
+    pub message_memory_octets_max: u64,
+    /// `limits.memory_octets_max`: all messages in memory together. Default 134,217,728.
+    pub memory_octets_max: u64,
+    /// `limits.in_flight_octets_max`: all messages that are being received together. Default 4,294,967,296.
+    pub in_flight_octets_max: u64,
+    /// `limits.inspection_octets_max`: large messages that are judged at a time. Default 67,108,864.
+    pub inspection_octets_max: u64,
 }
 
 /// `[policy]`.

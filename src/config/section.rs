@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::keys;
 
 /// The largest number that says how many.
-const COUNT_MAX: u64 = u32::MAX as u64;
+const COUNT_MAX: u64 = 1 << 40;
 
 /// How many problems are reported at once.
 pub const PROBLEMS_MAX: usize = 100;
@@ -269,10 +269,11 @@ impl<'a> Value<'a> {
             return None;
         };
         let count = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
-        let count = count.filter(|count| (1..=COUNT_MAX).contains(count)).and_then(|count| T::try_from(count).ok());
+        let count_max = if T::try_from(COUNT_MAX).is_ok() { COUNT_MAX } else { u64::from(u32::MAX) };
+        let count = count.filter(|count| (1..=count_max).contains(count)).and_then(|count| T::try_from(count).ok());
         if count.is_none() {
             let shown = self.shown();
-            self.error(report, format!("{shown} is out of range. Write a whole number from 1 to {COUNT_MAX}."));
+            self.error(report, format!("{shown} is out of range. Write a whole number from 1 to {count_max}."));
         }
         count
     }

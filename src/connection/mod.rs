@@ -5,6 +5,7 @@
 //! ([`crate::delivery::ledger`]). A panic in a session is a 421 for that session alone.
 //! *Never does:* parse, or decide.
 
+mod data;
 mod tls;
 mod wire;
 
@@ -20,9 +21,8 @@ use tokio::sync::watch;
 
 use crate::envelope::Client;
 use crate::journal;
-use crate::message::Message;
 use crate::receive::{self, Receipt, Receiver, Transaction, Visit};
-use crate::smtp::{Data, DataError, Session, Settings, Step, reply};
+use crate::smtp::{Session, Settings, Step, reply};
 use wire::{Stop, Wire};
 
 pub use tls::Acceptor;
@@ -177,36 +177,6 @@ impl Connection {
         Err(End::Closed(why))
     }
 
-    /// DATA: reads the mail data to its end, asks what becomes of it, and sends the final reply.
-    async fn data(&mut self, wire: &mut Wire, data: Data<'_>) -> Result<(), End> {
-        wire.queue(&data.go_ahead());
-        wire.flush().await?;
-        let (decoded, octets) = match read_mail_data(wire, &data).await {
-            Err(Stop::Timeout) => {
-                wire.queue(&reply::timeout(&self.shared.settings.hostname));
-                wire.flush().await?;
-                return Err(End::Closed("timeout"));
-            }
-            read => read?,
-        };
-        let transaction = self.transaction.take().ok_or(End::Closed("internal_error"))?;
-        let receiver = &self.shared.receiver;
-        let (reply, receipt) = match decoded {
-            // In a box: what a message needs is not held by every idle connection.
-            Ok(message) => Box::pin(receive::message(receiver, transaction, Message::new(message))).await,
-            Err(error) => (receive::refused(receiver, transaction, octets, data.refusal(error)), Receipt::new()),
-        };
-        self.transactions += 1;
-        let provable_from = match receipt.is_empty() {
-            true => None,
-            false => wire.drain().await.then(|| wire.input.received()),
-        };
-        wire.queue(&data.answer(reply));
-        wire.flush().await?;
-        self.unseen.add(receipt, provable_from);
-        Ok(())
-    }
-
     /// A transaction that is open never came to its end.
     fn abandon(&mut self) {
         if let Some(transaction) = self.transaction.take() {
@@ -250,17 +220,6 @@ async fn survive<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panick
         Err(_) => Poll::Ready(Err(Panicked)),
     })
     .await
-}
-
-/// The mail data, or why it is refused; and how many octets it had.
-async fn read_mail_data(wire: &mut Wire, data: &Data<'_>) -> Result<(Result<Vec<u8>, DataError>, u64), Stop> {
-    let (mut decoder, mut octets) = (data.decoder(), Vec::new());
-    loop {
-        if let Some(end) = decoder.push(&mut wire.input, &mut octets) {
-            return Ok((end.map(|()| octets), decoder.octets()));
-        }
-        wire.read().await?;
-    }
 }
 
 /// Deliveries whose reply was flushed, but is not provably seen yet.

@@ -13,6 +13,7 @@
 
 mod evidence;
 mod examine;
+mod incoming;
 mod message;
 mod set_up;
 mod trace;
@@ -30,11 +31,11 @@ use crate::delivery::ledger;
 use crate::envelope::{Client, Helo, Id, Tls};
 use crate::journal;
 use crate::mailbox::{Class, Lookup, Recipient};
-use crate::message::Message;
 use crate::smtp::{Mail, Rcpt, Reply};
 use crate::verdict::{Cause, Question, Verdict};
 
 pub use examine::{Examination, Examiner, Sender};
+pub use incoming::Incoming;
 pub use set_up::{Receiver, SetUpError};
 
 /// One client's visit: what holds for all its transactions.
@@ -138,8 +139,18 @@ pub fn recipient(receiver: &Receiver, transaction: &mut Transaction, rcpt: &Rcpt
     reply
 }
 
-/// The end of the mail data: what becomes of the message? Hands back the final reply, and what to release once it is seen.
-pub async fn message(receiver: &Arc<Receiver>, transaction: Transaction, message: Message) -> (Reply, Receipt) {
+/// What the client is told at the end of the mail data.
+#[derive(Debug)]
+pub struct Replies {
+    /// With PRDR and several recipients: 353, then a reply for each accepted RCPT, in order. Otherwise nothing.
+    pub each: Vec<Reply>,
+    /// The final reply.
+    pub last: Reply,
+}
+
+/// The end of the mail data: what becomes of the message? Hands back the replies, and what to release once they are seen.
+pub async fn message(receiver: &Arc<Receiver>, transaction: Transaction, incoming: Incoming) -> (Replies, Receipt) {
+    let message = incoming.into_message();
     let mut record = transaction.record(message.octets().len() as u64);
     let arrival = message::Arrival::new(receiver, transaction, message);
     let (verdict, receipt) = match arrival.look_up(&mut record).await {
@@ -150,17 +161,17 @@ pub async fn message(receiver: &Arc<Receiver>, transaction: Transaction, message
     record.conclude(verdict.name(), verdict.cause().map(Cause::name), &reply);
     receiver.counters.count(&record);
     record.log();
-    (reply, receipt)
+    (Replies { each: Vec::new(), last: reply }, receipt)
 }
 
 /// Mail data that broke the protocol is refused by this reply: it goes on record as well. Hands it back with its id.
-pub fn refused(receiver: &Receiver, transaction: Transaction, octets: u64, reply: Reply) -> Reply {
+pub fn refused(receiver: &Receiver, transaction: Transaction, octets: u64, reply: Reply) -> Replies {
     let mut record = transaction.record(octets);
     let reply = reply.cite(&record.id);
     record.conclude("reject", Some("protocol"), &reply);
     receiver.counters.count(&record);
     record.log();
-    reply
+    Replies { each: Vec::new(), last: reply }
 }
 
 /// A transaction was given up before its end, by RSET or with the connection: it goes on record as well.

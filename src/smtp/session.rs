@@ -238,7 +238,15 @@ fn open(reverse_path: ReversePath, parameters: &[Parameter]) -> Envelope {
             Parameter::Unknown(_) => {}
         }
     }
-    Envelope { reverse_path, size_octets, body, forward_paths: Vec::new() }
+    Envelope {
+        reverse_path,
+        size_octets,
+        body,
+        smtputf8: false,
+        requiretls: false,
+        prdr: false,
+        forward_paths: Vec::new(),
+    }
 }
 
 /// May this sender open a transaction?
