@@ -50,8 +50,8 @@
 //! | 7 | [`journal`] | the decision record, and the event that it becomes | |
 //! | 8 | [`receive`] | the mail path on one screen | |
 //! | 9 | [`connection`] | one client: octets, deadlines, TLS | `tokio_rustls` |
-//! | 10 | [`server`] | listeners, limits, start and stop | |
-//! | 10 | [`control`] | the running server's own socket, for `mxkeep status` | |
+//! | 10 | [`server`] | listeners, limits, start, reload and stop | `sd_notify` |
+//! | 10 | [`control`] | the running server's own socket, for `mxkeep status` and `mxkeep reload` | |
 //! | 11 | [`cli`] | one file a subcommand | `clap` |
 //!
 //! # What happens when
@@ -65,6 +65,10 @@
 //! * **After the reply.** Its ledger entries are *released* once the client has provably seen it: a command begins in octets
 //!   that were read after the flush, when the socket had been read empty just before; or the client ends its stream, and
 //!   every octet that we sent is acknowledged. Until then the same octets are a retry, and after it a new message.
+//! * **Reload.** Another configuration, with its rules, certificate and resolver, is built beside the one in force, and then
+//!   swapped at once: new connections begin with the new generation, sessions keep theirs, and the last of them takes it
+//!   along. Store, ledger, deferrals, counters and connection limits are the service's, and all generations share them. What
+//!   cannot be built as a whole changes nothing.
 //! * **Stop.** Idle sessions get 421, and transactions have [`server::SHUTDOWN_SECONDS_MAX`].
 //!
 //! Blocking work (files, the store, large messages in the rules) runs on blocking threads, never on the async workers.

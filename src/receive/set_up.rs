@@ -13,7 +13,7 @@ use crate::dns::{DnsError, Resolver};
 use crate::journal::Counters;
 use crate::mailbox::Mailboxes;
 use crate::reputation::deferral::Deferrals;
-use crate::rules::{self, Rules};
+use crate::rules::{self, Diagnostic, Rules};
 use crate::store::{Store, StoreError};
 
 /// Everything that the mail path needs, open.
@@ -23,7 +23,7 @@ pub struct Receiver {
     pub(super) mailboxes: Mailboxes,
     pub(super) examiner: Examiner,
     pub(super) ledger: Ledger,
-    pub(super) deferrals: Deferrals,
+    pub(super) deferrals: Arc<Deferrals>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -46,10 +46,10 @@ pub enum SetUpError {
 
 impl Receiver {
     /// Opens everything, and settles what the last run left behind. Blocks.
-    pub fn set_up(config: Config) -> Result<Self, SetUpError> {
-        let examiner = Examiner::from_config(&config)?;
-        let store = open_store(&store_directory(&config))?;
-        let mailboxes = Mailboxes::new(&config);
+    pub fn set_up(config: &Config) -> Result<Self, SetUpError> {
+        let examiner = Examiner::from_config(config, log_diagnostic)?;
+        let store = open_store(&store_directory(config))?;
+        let mailboxes = Mailboxes::new(config);
         let ledger = Ledger::new(store.clone());
         delivery::recover(&ledger, &mailboxes.all_maildirs());
         Ok(Receiver {
@@ -58,8 +58,23 @@ impl Receiver {
             mailboxes,
             examiner,
             ledger,
-            deferrals: Deferrals::open(store, Timestamp::now()),
+            deferrals: Arc::new(Deferrals::open(store, Timestamp::now())),
             counters: Arc::default(),
+        })
+    }
+
+    /// The mail path of another configuration, over the same store, ledger and counters. What is doubtful in the rules goes
+    /// to `diagnose`. Nothing is recovered: intents in the ledger and files under `tmp/` are deliveries that are under way,
+    /// in the Maildirs of new mailboxes as well, for these may have had another name until now. Blocks.
+    pub fn reload(&self, config: &Config, diagnose: impl FnMut(&Diagnostic)) -> Result<Self, SetUpError> {
+        Ok(Receiver {
+            hostname: config.hostname.to_string(),
+            line_endings: config.storage.line_endings,
+            mailboxes: Mailboxes::new(config),
+            examiner: Examiner::from_config(config, diagnose)?,
+            ledger: self.ledger.clone(),
+            deferrals: self.deferrals.clone(),
+            counters: self.counters.clone(),
         })
     }
 
@@ -88,22 +103,19 @@ impl Receiver {
 }
 
 impl Examiner {
-    /// The checks that a configuration asks for.
-    pub fn from_config(config: &Config) -> Result<Self, SetUpError> {
+    /// The checks that a configuration asks for. What is wrong with single rules goes to `diagnose`, and costs no mail.
+    pub fn from_config(config: &Config, diagnose: impl FnMut(&Diagnostic)) -> Result<Self, SetUpError> {
         let resolver = Resolver::new(&config.dns.servers)?;
-        let rules = load_rules(&config.rules.paths)?;
+        let (rules, diagnostics) = Rules::load(&config.rules.paths)?;
+        diagnostics.iter().for_each(diagnose);
         let authenticator = Authenticator::new(resolver, config.hostname.clone());
         Ok(Examiner::new(Some(authenticator), rules))
     }
 }
 
-/// Loads the rules; what is wrong with single ones is logged, and costs no mail.
-pub fn load_rules(paths: &[PathBuf]) -> Result<Rules, rules::LoadError> {
-    let (rules, diagnostics) = Rules::load(paths)?;
-    for diagnostic in diagnostics {
-        tracing::warn!("{diagnostic}");
-    }
-    Ok(rules)
+/// Puts what is wrong with a rule on record.
+pub fn log_diagnostic(diagnostic: &Diagnostic) {
+    tracing::warn!("{diagnostic}");
 }
 
 /// Opens the store, or one in memory where the disk is full: trouble with state refuses no mail.

@@ -58,6 +58,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("html5ever", &["rules"]),
     ("maildir", &["delivery"]),
     ("tokio_rustls", &["connection"]),
+    ("sd_notify", &["server"]),
     ("axum", &["admin"]),
     ("clap", &["cli"]),
 ];

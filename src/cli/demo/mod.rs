@@ -77,15 +77,15 @@ async fn demo(
     arguments: &Arguments,
     samples: impl FnOnce(&Signer) -> anyhow::Result<Vec<Sample>>,
 ) -> anyhow::Result<bool> {
-    let signals = StopSignals::new()?;
+    let mut signals = StopSignals::new()?;
     check_free(arguments)?;
     let world = World::create(&arguments.dir, arguments.listen).await?;
     let state = world.config.storage.state.clone();
-    let server = Server::start(world.config.clone()).await?;
-    let address = server.addresses().first().copied().unwrap_or(arguments.listen);
+    let server = Server::start(world.config.clone(), &world.file(), Vec::new()).await?;
+    let address = server.handle().listening().first().map_or(arguments.listen, |listening| listening.address);
     let control = Control::listen(&state)
         .with_context(|| format!("cannot listen on {}: name a shorter --dir", control::path(&state).display()))?;
-    let control = tokio::spawn(control.run(server.receiver().clone(), vec![address.to_string()]));
+    let control = tokio::spawn(control.run(server.handle()));
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(server.run(stopped));
 

@@ -1,0 +1,104 @@
+//! What one configuration makes of the service, and the one in force.
+//!
+//! *Guarantees:* a session keeps the generation that it began with, and a generation lives as long as one of its sessions.
+//! Store, ledger, deferrals, counters and connection limits belong to the service, and all generations share them.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::doors::Listening;
+use super::error::StartError;
+use super::limits::Limiter;
+use crate::config::{self, Config, Listen, Log, MailTemplate};
+use crate::connection::{Acceptor, Shared};
+use crate::receive::Receiver;
+use crate::smtp::Settings;
+
+/// What one configuration makes of the service.
+pub(super) struct Generation {
+    /// What sessions begin with.
+    pub(super) shared: Shared,
+    /// Where clients come in.
+    pub(super) listening: Vec<Listening>,
+    /// What the next configuration is compared with.
+    pub(super) before: Before,
+    /// When it came into force.
+    pub(super) since: Instant,
+}
+
+/// What a reload cannot change, or looks at twice.
+#[derive(Clone)]
+pub(super) struct Before {
+    pub(super) state: PathBuf,
+    pub(super) mail: MailTemplate,
+    pub(super) log: Log,
+    pub(super) listen: Listen,
+}
+
+impl Before {
+    pub(super) fn of(config: &Config) -> Self {
+        Before {
+            state: config.storage.state.clone(),
+            mail: config.storage.mail.clone(),
+            log: config.log,
+            listen: config.listen.clone(),
+        }
+    }
+}
+
+/// What outlives all generations, and the one in force.
+pub(super) struct House {
+    current: Mutex<Arc<Generation>>,
+    pub(super) limiter: Arc<Limiter>,
+    /// When the service began.
+    pub(super) started: Instant,
+}
+
+impl House {
+    pub(super) fn new(generation: Generation, limiter: Limiter) -> Self {
+        House { current: Mutex::new(Arc::new(generation)), limiter: Arc::new(limiter), started: Instant::now() }
+    }
+
+    /// The generation in force.
+    pub(super) fn current(&self) -> Arc<Generation> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another one in force.
+    pub(super) fn replace(&self, generation: Generation) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, Arc::new(generation));
+        drop(current);
+        // Perhaps the last of its sessions has ended: what it held is freed outside the lock.
+        drop(before);
+    }
+}
+
+/// What sessions share under a configuration.
+pub(super) fn shared(
+    config: &Config,
+    receiver: Arc<Receiver>,
+    tls: Option<Acceptor>,
+    shutdown: watch::Receiver<bool>,
+) -> Shared {
+    let settings = Settings {
+        hostname: config.hostname.to_string(),
+        message_octets_max: config.limits.message_octets_max,
+        recipients_max: config.limits.recipients_max,
+        starttls: tls.is_some(),
+        bad_commands_max: config.limits.bad_commands_max,
+    };
+    Shared { receiver, settings: Arc::new(settings), tls, shutdown }
+}
+
+/// For the certificate of a configuration, if it names one. Blocks.
+pub(super) fn acceptor(config: &Config) -> Result<Option<Acceptor>, StartError> {
+    let acceptor = |files| {
+        let certified = config::load_certificate(files).map_err(StartError::Certificate)?;
+        Acceptor::new(certified).map_err(StartError::Tls)
+    };
+    config.tls.as_ref().map(acceptor).transpose()
+}
