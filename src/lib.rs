@@ -38,7 +38,7 @@
 //! | 1 | [`mime`] | the parts of a message and their encodings | |
 //! | 1 | [`dns`] | the resolver; "there is none" and "nobody could tell" are different answers | `hickory_resolver` |
 //! | 1 | [`store`] | small records that survive a restart | `rocksdb` |
-//! | 2 | [`config`] | one table of keys, one file, each recipient's policy | `toml` |
+//! | 2 | [`config`] | one table of keys, one file, each recipient's policy | `toml`, `webpki` |
 //! | 2 | [`envelope`] | client, HELO, recipients, ids: what a session learned | |
 //! | 3 | [`smtp`] | framing, commands, sequence, replies: the protocol, without I/O | |
 //! | 4 | [`authentication`] | SPF, DKIM, DMARC, iprev, and the field that says so | `mail_auth` |
@@ -49,8 +49,8 @@
 //! | 7 | [`delivery`] | stage, commit, ledger, recovery; Maildirs | `maildir` |
 //! | 7 | [`journal`] | the decision record, and the event that it becomes | |
 //! | 8 | [`receive`] | the mail path on one screen | |
-//! | 9 | [`connection`] | one client: octets, deadlines, TLS | `tokio_rustls` |
-//! | 10 | [`server`] | listeners, limits, start and stop | |
+//! | 9 | [`connection`] | one client: octets, deadlines, limits, TLS, the PROXY protocol | `tokio_rustls` |
+//! | 10 | [`server`] | listeners, start and stop | |
 //! | 10 | [`control`] | the running server's own socket, for `mxkeep status` | |
 //! | 11 | [`cli`] | one file a subcommand | `clap` |
 //!

@@ -7,8 +7,6 @@
 //! idle sessions get 421 and transactions have [`SHUTDOWN_SECONDS_MAX`] to end.
 //! *Fails with:* [`StartError`], which says what to do, before anybody was answered.
 
-mod limits;
-
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,11 +20,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::{self, Config};
-use crate::connection::{self, Acceptor, Shared};
-use crate::envelope::Client;
+use crate::connection::{self, Acceptor, Certificates, Limiter, Shared};
 use crate::receive::{Receiver, SetUpError};
 use crate::smtp::{Settings, reply};
-use limits::Limiter;
 
 /// How long transactions may go on when the service stops, in seconds.
 pub const SHUTDOWN_SECONDS_MAX: u64 = 30;
@@ -88,6 +84,8 @@ pub struct Server {
     receiver: Arc<Receiver>,
     settings: Arc<Settings>,
     tls: Option<Acceptor>,
+    listen: Arc<config::Listen>,
+    limits: Arc<config::Limits>,
     limiter: Arc<Limiter>,
 }
 
@@ -104,10 +102,11 @@ impl Server {
             starttls: tls.is_some(),
             bad_commands_max: config.limits.bad_commands_max,
         });
-        let limiter = Arc::new(Limiter::new(config.limits.connections_max, config.limits.connections_per_client_max));
+        let (listen, limits) = (Arc::new(config.listen.clone()), Arc::new(config.limits.clone()));
+        let limiter = Arc::new(Limiter::new(&limits));
         let set_up = tokio::task::spawn_blocking(move || Receiver::set_up(config));
         let receiver = Arc::new(set_up.await.map_err(|_| SetUpError::Panicked)??);
-        Ok(Server { listeners, addresses, receiver, settings, tls, limiter })
+        Ok(Server { listeners, addresses, receiver, settings, tls, listen, limits, limiter })
     }
 
     /// Where it listens, ports chosen by the system included.
@@ -129,9 +128,12 @@ impl Server {
                 receiver: self.receiver.clone(),
                 settings: self.settings.clone(),
                 tls: self.tls.clone(),
+                listen: self.listen.clone(),
+                limits: self.limits.clone(),
+                limiter: self.limiter.clone(),
                 shutdown: stop.clone(),
             };
-            accepting.spawn(accept(listener, shared, self.limiter.clone(), sessions.clone()));
+            accepting.spawn(accept(listener, shared, sessions.clone()));
         }
         drop(sessions);
         let sweeping = tokio::spawn(sweep(self.receiver));
@@ -145,13 +147,13 @@ impl Server {
     }
 }
 
-fn tls_acceptor(files: &config::TlsFiles) -> Result<Acceptor, StartError> {
-    let certified = config::load_certificate(files).map_err(StartError::Certificate)?;
-    Acceptor::new(certified).map_err(StartError::Tls)
+fn tls_acceptor(tls: &config::Tls) -> Result<Acceptor, StartError> {
+    let certificates = Certificates::load(tls).map_err(StartError::Certificate)?;
+    Acceptor::new(certificates).map_err(StartError::Tls)
 }
 
 /// Accepts until the service stops.
-async fn accept(listener: TcpListener, shared: Shared, limiter: Arc<Limiter>, sessions: tokio::sync::mpsc::Sender<()>) {
+async fn accept(listener: TcpListener, shared: Shared, sessions: tokio::sync::mpsc::Sender<()>) {
     let mut stop = shared.shutdown.clone();
     loop {
         let accepted = tokio::select! {
@@ -159,7 +161,7 @@ async fn accept(listener: TcpListener, shared: Shared, limiter: Arc<Limiter>, se
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &shared, &limiter, &sessions),
+            Ok((stream, peer)) => admit(stream, peer, &shared, &sessions),
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection; if descriptors ran out, raise LimitNOFILE");
                 tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MILLIS)).await;
@@ -180,20 +182,13 @@ async fn sweep(receiver: Arc<Receiver>) {
 }
 
 /// Serves a client in a task of its own, or refuses it with 421 where a limit is reached.
-fn admit(
-    stream: TcpStream,
-    peer: SocketAddr,
-    shared: &Shared,
-    limiter: &Arc<Limiter>,
-    sessions: &tokio::sync::mpsc::Sender<()>,
-) {
-    let client = Client { address: peer.ip().to_canonical(), port: peer.port(), tls: None };
+fn admit(stream: TcpStream, peer: SocketAddr, shared: &Shared, sessions: &tokio::sync::mpsc::Sender<()>) {
     // Replies are whole when they are flushed: waiting for more to fill a segment only delays them.
     let _ = stream.set_nodelay(true);
-    let permit = match limiter.admit(client.address) {
+    let permit = match shared.admit(peer.ip()) {
         Ok(permit) => permit,
         Err(full) => {
-            tracing::info!(target: "mxkeep::connection", client = %client.address, end = full.name(), "refused");
+            tracing::info!(target: "mxkeep::connection", client = %peer.ip().to_canonical(), end = full.name(), "refused");
             let mut wire = Vec::new();
             reply::too_many_connections(&shared.settings.hostname, full.text()).write_to(&mut wire);
             // Best effort: a fresh socket has room for one line, and nobody waits for a client that is not served. The
@@ -208,8 +203,8 @@ fn admit(
         counters.connections.fetch_add(1, Ordering::Relaxed);
         counters.connections_open.fetch_add(1, Ordering::Relaxed);
         let _open = OpenConnection(counters);
-        connection::serve(stream, client, shared).await;
-        drop((permit, session));
+        connection::serve(stream, peer, false, permit, shared).await;
+        drop(session);
     });
 }
 
