@@ -38,7 +38,7 @@
 //! | 1 | [`mime`] | the parts of a message and their encodings | |
 //! | 1 | [`dns`] | the resolver; "there is none" and "nobody could tell" are different answers | `hickory_resolver` |
 //! | 1 | [`store`] | small records that survive a restart | `rocksdb` |
-//! | 2 | [`config`] | one table of keys, one file, each recipient's policy | `toml` |
+//! | 2 | [`config`] | one table of keys, one file, each recipient's policy | `toml`, `webpki` |
 //! | 2 | [`envelope`] | client, HELO, recipients, ids: what a session learned | |
 //! | 3 | [`smtp`] | framing, commands, sequence, replies: the protocol, without I/O | |
 //! | 4 | [`authentication`] | SPF, DKIM, DMARC, iprev, and the field that says so | `mail_auth` |
@@ -49,14 +49,14 @@
 //! | 7 | [`delivery`] | stage, commit, ledger, recovery; Maildirs | `maildir` |
 //! | 7 | [`journal`] | the decision record, and the event that it becomes | |
 //! | 8 | [`receive`] | the mail path on one screen | |
-//! | 9 | [`connection`] | one client: octets, deadlines, TLS | `tokio_rustls` |
-//! | 10 | [`server`] | listeners, limits, start, reload and stop | `sd_notify` |
+//! | 9 | [`connection`] | one client: octets, deadlines, limits, TLS, the PROXY protocol | `tokio_rustls` |
+//! | 10 | [`server`] | listeners, start, reload and stop; the service manager | `sd_notify` |
 //! | 10 | [`control`] | the running server's own socket, for `mxkeep status` and `mxkeep reload` | |
 //! | 11 | [`cli`] | one file a subcommand | `clap` |
 //!
 //! # What happens when
 //!
-//! * **Start.** Certificate, listeners, resolver, rules; then the store is opened and [`delivery::recover`] settles what a
+//! * **Start.** Certificates, listeners (or those that the service manager hands over), resolver, rules; then the store is opened and [`delivery::recover`] settles what a
 //!   crash left; only then is the first client served. `serve` and `demo` alone open the store.
 //! * **Connect, MAIL.** iprev and SPF start in tasks of their own, and are waited for at the end of the data. Nothing that
 //!   the next reply does not need is waited for.
@@ -69,7 +69,7 @@
 //!   swapped at once: new connections begin with the new generation, sessions keep theirs, and the last of them takes it
 //!   along. Store, ledger, deferrals, counters and connection limits are the service's, and all generations share them. What
 //!   cannot be built as a whole changes nothing.
-//! * **Stop.** Idle sessions get 421, and transactions have [`server::SHUTDOWN_SECONDS_MAX`].
+//! * **Stop.** Idle sessions get 421, and transactions have [`server::SHUTDOWN_SECONDS_MAX`]; then they get 421 as well.
 //!
 //! Blocking work (files, the store, large messages in the rules) runs on blocking threads, never on the async workers.
 //!

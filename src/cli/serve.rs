@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use super::{exit, load_and_warn, start_log};
 use crate::config::{self, Config};
 use crate::control::Control;
-use crate::server::Server;
 use crate::server::manager::{self, Inherited};
+use crate::server::{SHUTDOWN_SECONDS_MAX, Server};
 
 /// What `mxkeep serve --help` says below the options.
 pub const HELP: &str = "\
@@ -95,7 +95,7 @@ async fn serve(config: Config, path: &Path, inherited: Vec<Inherited>) -> ExitCo
 async fn run_until_stopped(server: Server, mut stop_signals: StopSignals, mut hangup: Signal) -> ExitCode {
     let handle = server.handle();
     let (stop, stopped) = watch::channel(false);
-    let mut running = tokio::spawn(server.run(stopped));
+    let mut running = tokio::spawn(server.run(stopped, Duration::from_secs(SHUTDOWN_SECONDS_MAX)));
     loop {
         tokio::select! {
             () = stop_signals.wait() => break,

@@ -3,7 +3,7 @@
 use super::wire::{Stop, Wire};
 use super::{Connection, End};
 use crate::receive::{self, Incoming, Receipt};
-use crate::smtp::{Data, DataError, reply};
+use crate::smtp::{Data, DataError};
 
 impl Connection {
     /// DATA: reads the mail data to its end, asks what becomes of it, and sends the final reply.
@@ -11,14 +11,7 @@ impl Connection {
         wire.queue(&data.go_ahead());
         wire.flush().await?;
         let mut incoming = Incoming::new(&self.shared.receiver);
-        let (decoded, octets) = match read_mail_data(wire, &data, &mut incoming).await {
-            Err(Stop::Timeout) => {
-                wire.queue(&reply::timeout(&self.shared.settings.hostname));
-                wire.flush().await?;
-                return Err(End::Closed("timeout"));
-            }
-            read => read?,
-        };
+        let (decoded, octets) = read_mail_data(wire, &data, &mut incoming).await?;
         let transaction = self.transaction.take().ok_or(End::Closed("internal_error"))?;
         let receiver = &self.shared.receiver;
         let (replies, receipt) = match decoded {
@@ -46,12 +39,13 @@ async fn read_mail_data(
     incoming: &mut Incoming,
 ) -> Result<(Result<(), DataError>, u64), Stop> {
     let mut decoder = data.decoder();
+    let begin = wire.expect_data();
     loop {
         let end = decoder.push(&mut wire.input, incoming.tail());
         incoming.settle().await;
         if let Some(end) = end {
             return Ok((end, decoder.octets()));
         }
-        wire.read().await?;
+        wire.read_data(&begin).await?;
     }
 }

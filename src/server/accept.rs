@@ -15,10 +15,9 @@ use rustix::net::{SendFlags, SocketFlags};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::doors::Listening;
+use super::doors::{Kind, Listening};
 use super::generation::House;
 use crate::connection;
-use crate::envelope::Client;
 use crate::journal::Counters;
 use crate::smtp::reply;
 
@@ -115,15 +114,19 @@ impl Trouble {
 }
 
 /// Serves a client in a task of its own, or refuses it with 421 where a limit is reached.
-fn admit(stream: TcpStream, peer: SocketAddr, _at: Listening, house: &Arc<House>, sessions: &SessionToken) {
-    let client = Client { address: peer.ip().to_canonical(), port: peer.port(), tls: None };
+fn admit(stream: TcpStream, peer: SocketAddr, at: Listening, house: &Arc<House>, sessions: &SessionToken) {
     let shared = house.current().shared.clone();
     // Replies are whole when they are flushed: waiting for more to fill a segment only delays them.
     let _ = stream.set_nodelay(true);
-    let permit = match house.limiter.admit(client.address) {
+    let permit = match shared.admit(peer.ip()) {
         Ok(permit) => permit,
         Err(full) => {
-            tracing::info!(target: "mxkeep::connection", client = %client.address, end = full.name(), "refused");
+            let client = peer.ip().to_canonical();
+            tracing::info!(target: "mxkeep::connection", %client, end = full.name(), "refused");
+            // Who expects TLS could not read a reply.
+            if at.kind == Kind::Smtps {
+                return;
+            }
             let mut wire = Vec::new();
             reply::too_many_connections(&shared.settings.hostname, full.text()).write_to(&mut wire);
             // Best effort: a fresh socket has room for one line, and nobody waits for a client that is not served. The
@@ -135,8 +138,8 @@ fn admit(stream: TcpStream, peer: SocketAddr, _at: Listening, house: &Arc<House>
     let session = sessions.clone();
     tokio::spawn(async move {
         let _open = OpenConnection::count(shared.receiver.counters());
-        connection::serve(stream, client, shared).await;
-        drop((permit, session));
+        connection::serve(stream, peer, at.kind == Kind::Smtps, permit, shared).await;
+        drop(session);
     });
 }
 

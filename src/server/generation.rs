@@ -11,9 +11,8 @@ use tokio::sync::watch;
 
 use super::doors::Listening;
 use super::error::StartError;
-use super::limits::Limiter;
-use crate::config::{self, Config, Listen, Log, MailTemplate};
-use crate::connection::{Acceptor, Shared};
+use crate::config::{Config, Log, MailTemplate};
+use crate::connection::{Acceptor, Certificates, Limiter, Phase, Shared};
 use crate::receive::Receiver;
 use crate::smtp::Settings;
 
@@ -21,6 +20,8 @@ use crate::smtp::Settings;
 pub(super) struct Generation {
     /// What sessions begin with.
     pub(super) shared: Shared,
+    /// What TLS shows, to be read again when the files change.
+    pub(super) certificates: Option<Arc<Certificates>>,
     /// Where clients come in.
     pub(super) listening: Vec<Listening>,
     /// What the next configuration is compared with.
@@ -35,31 +36,24 @@ pub(super) struct Before {
     pub(super) state: PathBuf,
     pub(super) mail: MailTemplate,
     pub(super) log: Log,
-    pub(super) listen: Listen,
 }
 
 impl Before {
     pub(super) fn of(config: &Config) -> Self {
-        Before {
-            state: config.storage.state.clone(),
-            mail: config.storage.mail.clone(),
-            log: config.log,
-            listen: config.listen.clone(),
-        }
+        Before { state: config.storage.state.clone(), mail: config.storage.mail.clone(), log: config.log }
     }
 }
 
 /// What outlives all generations, and the one in force.
 pub(super) struct House {
     current: Mutex<Arc<Generation>>,
-    pub(super) limiter: Arc<Limiter>,
     /// When the service began.
     pub(super) started: Instant,
 }
 
 impl House {
-    pub(super) fn new(generation: Generation, limiter: Limiter) -> Self {
-        House { current: Mutex::new(Arc::new(generation)), limiter: Arc::new(limiter), started: Instant::now() }
+    pub(super) fn new(generation: Generation) -> Self {
+        House { current: Mutex::new(Arc::new(generation)), started: Instant::now() }
     }
 
     /// The generation in force.
@@ -81,24 +75,41 @@ impl House {
 pub(super) fn shared(
     config: &Config,
     receiver: Arc<Receiver>,
-    tls: Option<Acceptor>,
-    shutdown: watch::Receiver<bool>,
+    certificates: Option<&(Arc<Certificates>, Acceptor)>,
+    service: &Service,
 ) -> Shared {
     let settings = Settings {
         hostname: config.hostname.to_string(),
         message_octets_max: config.limits.message_octets_max,
         recipients_max: config.limits.recipients_max,
-        starttls: tls.is_some(),
+        starttls: certificates.is_some(),
         bad_commands_max: config.limits.bad_commands_max,
     };
-    Shared { receiver, settings: Arc::new(settings), tls, shutdown }
+    Shared {
+        receiver,
+        settings: Arc::new(settings),
+        tls: certificates.map(|(_, acceptor)| acceptor.clone()),
+        listen: Arc::new(config.listen.clone()),
+        limits: Arc::new(config.limits.clone()),
+        limiter: service.limiter.clone(),
+        phase: service.phase.subscribe(),
+    }
 }
 
-/// For the certificate of a configuration, if it names one. Blocks.
-pub(super) fn acceptor(config: &Config) -> Result<Option<Acceptor>, StartError> {
-    let acceptor = |files| {
-        let certified = config::load_certificate(files).map_err(StartError::Certificate)?;
-        Acceptor::new(certified).map_err(StartError::Tls)
+/// What belongs to the service, and to every generation.
+pub(super) struct Service {
+    /// Counts the connections.
+    pub(super) limiter: Arc<Limiter>,
+    /// Tells the sessions how far the service is.
+    pub(super) phase: watch::Sender<Phase>,
+}
+
+/// The certificates of a configuration, if it names any, and what shows them. Blocks.
+pub(super) fn certificates(config: &Config) -> Result<Option<(Arc<Certificates>, Acceptor)>, StartError> {
+    let load = |tls| {
+        let certificates = Certificates::load(tls).map_err(StartError::Certificate)?;
+        let acceptor = Acceptor::new(certificates.clone()).map_err(StartError::Tls)?;
+        Ok((certificates, acceptor))
     };
-    config.tls.as_ref().map(acceptor).transpose()
+    config.tls.as_ref().map(load).transpose()
 }

@@ -1,17 +1,17 @@
 //! The service: listeners, limits, start, reload and stop.
 //!
 //! *Does:* opens what the mail path needs (store, ledger, rules, resolver, certificate), listens, accepts, and hands each
-//! client to [`connection::serve`]. Takes another configuration without a restart ([`reload`]).
+//! client to [`crate::connection::serve`]. Takes another configuration without a restart ([`reload`]), and shows renewed
+//! certificates by itself.
 //! *Guarantees:* a server alone opens the store. Recovery is finished before the first client is served. An accept error
 //! (no descriptors left, say) never ends the service. Reloads come one after the other. When it stops, idle sessions get
-//! 421 and transactions have [`SHUTDOWN_SECONDS_MAX`] to end.
+//! 421 and transactions have [`SHUTDOWN_SECONDS_MAX`] to end; those that have not then get 421 too.
 //! *Fails with:* [`StartError`], which says what to do, before anybody was answered.
 
 mod accept;
 mod doors;
 mod error;
 mod generation;
-mod limits;
 pub mod manager;
 mod reload;
 
@@ -20,14 +20,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::Config;
+use crate::connection::{Limiter, Phase};
 use crate::receive::{Receiver, SetUpError};
 use accept::{SessionToken, accept};
 use doors::Doors;
-use generation::{Before, Generation, House};
-use limits::Limiter;
+use generation::{Before, Generation, House, Service};
 use manager::Inherited;
 
 pub use doors::{BACKLOG_CONNECTIONS_MAX, Kind, Listening};
@@ -36,6 +36,10 @@ pub use reload::Reloaded;
 
 /// How long transactions may go on when the service stops, in seconds.
 pub const SHUTDOWN_SECONDS_MAX: u64 = 30;
+/// After that: how long the rest may take to read their last reply, in seconds.
+pub const LAST_REPLIES_SECONDS_MAX: u64 = 5;
+/// How often the certificates' files are looked at, in seconds.
+pub const CERTIFICATES_SECONDS: u64 = 30;
 /// How often the state is swept, in seconds.
 const SWEEP_SECONDS: u64 = 3600;
 /// Reloads that may be asked for while one is under way.
@@ -48,8 +52,7 @@ pub struct Server {
     file: PathBuf,
     reloads: mpsc::Receiver<Asked>,
     handle: Handle,
-    /// Becomes true when the service stops.
-    shutdown: watch::Sender<bool>,
+    service: Service,
 }
 
 /// Somebody asked for a reload and waits for what comes of it.
@@ -99,28 +102,29 @@ impl Server {
     /// Opens everything and listens, on what the service manager handed over or else where the configuration says. Blocks
     /// on recovery: nobody is served before it is done. The file is the one that a reload reads.
     pub async fn start(config: Config, file: &Path, inherited: Vec<Inherited>) -> Result<Self, StartError> {
-        let tls = generation::acceptor(&config)?;
+        let certificates = generation::certificates(&config)?;
         let doors = Doors::open(inherited, &config.listen)?;
         let config = Arc::new(config);
-        let limiter = Limiter::new(config.limits.connections_max, config.limits.connections_per_client_max);
         let set_up = tokio::task::spawn_blocking({
             let config = config.clone();
             move || Receiver::set_up(&config)
         });
         let receiver = Arc::new(set_up.await.map_err(|_| SetUpError::Panicked)??);
-        let (shutdown, stopping) = watch::channel(false);
+        let limiter = Arc::new(Limiter::new(&config.limits));
+        let service = Service { limiter, phase: watch::Sender::new(Phase::Serving) };
         let generation = Generation {
-            shared: generation::shared(&config, receiver, tls, stopping),
+            shared: generation::shared(&config, receiver, certificates.as_ref(), &service),
+            certificates: certificates.map(|(certificates, _)| certificates),
             listening: doors.listening().collect(),
             before: Before::of(&config),
             since: Instant::now(),
         };
-        let house = Arc::new(House::new(generation, limiter));
+        let house = Arc::new(House::new(generation));
         let (ask, reloads) = mpsc::channel(RELOADS_WAITING_MAX);
         let handle = Handle { house: house.clone(), reloads: ask };
         // Relative to where the service was started, wherever that is.
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        Ok(Server { doors, house, file, reloads, handle, shutdown })
+        Ok(Server { doors, house, file, reloads, handle, service })
     }
 
     /// To ask it things while it runs.
@@ -128,12 +132,12 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Serves until `stop` becomes true, and lets transactions end.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    /// Serves until `stop` becomes true, and lets transactions end, for so long at most.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>, patience: Duration) {
         let mut accepting = JoinSet::new();
         let (sessions, ended) = mpsc::channel::<()>(1);
         self.open_doors(&mut accepting, &sessions);
-        let sweeping = tokio::spawn(sweep(self.house.clone()));
+        let chores = [tokio::spawn(sweep(self.house.clone())), tokio::spawn(refresh(self.house.clone()))];
         loop {
             let asked = tokio::select! {
                 biased;
@@ -150,8 +154,8 @@ impl Server {
             // Who asked may have gone.
             let _ = asked.send(result);
         }
-        sweeping.abort();
-        self.stop(accepting, sessions, ended).await;
+        chores.iter().for_each(JoinHandle::abort);
+        self.stop(accepting, sessions, ended, patience).await;
     }
 
     /// Begins to accept at every door where nobody does.
@@ -187,15 +191,17 @@ impl Server {
 
     /// Puts in force what was built, at once.
     fn swap(&mut self, prepared: reload::Prepared) -> Result<Reloaded, ReloadError> {
-        let reload::Prepared { config, receiver, tls, mut reloaded } = prepared;
-        let before = &self.house.current().before;
+        let reload::Prepared { config, receiver, certificates, mut reloaded } = prepared;
+        let before = self.house.current();
         let cannot = |error| reload::cannot_listen(&self.doors, error);
         let change = self.doors.change(&config.listen);
         let change = change.map_err(|errors| ReloadError(errors.into_iter().map(cannot).collect()))?;
-        reloaded.warnings.extend(reload::not_used(&self.doors, &config, before));
+        reloaded.warnings.extend(reload::not_used(&self.doors, &config, &before.shared.listen));
         self.doors.carry_out(change);
+        self.service.limiter.set_limits(&config.limits);
         self.house.replace(Generation {
-            shared: generation::shared(&config, receiver, tls, self.shutdown.subscribe()),
+            shared: generation::shared(&config, receiver, certificates.as_ref(), &self.service),
+            certificates: certificates.map(|(certificates, _)| certificates),
             listening: self.doors.listening().collect(),
             before: Before::of(&config),
             since: Instant::now(),
@@ -203,16 +209,27 @@ impl Server {
         Ok(reloaded)
     }
 
-    /// Closes the doors, and gives transactions their time.
-    async fn stop(self, mut accepting: JoinSet<()>, sessions: SessionToken, mut ended: mpsc::Receiver<()>) {
-        // Every session subscribes to it.
-        let _ = self.shutdown.send(true);
+    /// Closes the doors, gives transactions their time, then ends those that are left.
+    async fn stop(
+        self,
+        mut accepting: JoinSet<()>,
+        sessions: SessionToken,
+        mut ended: mpsc::Receiver<()>,
+        patience: Duration,
+    ) {
+        let phase = &self.service.phase;
+        phase.send_replace(Phase::Stopping);
         drop((self.doors, sessions));
         while accepting.join_next().await.is_some() {}
-        // Every session holds a sender: the channel ends when the last of them does.
-        let all_ended = ended.recv();
-        if tokio::time::timeout(Duration::from_secs(SHUTDOWN_SECONDS_MAX), all_ended).await.is_err() {
-            tracing::warn!(seconds = SHUTDOWN_SECONDS_MAX, "stopping although transactions are still open");
+        // Every session holds a token: the channel ends when the last of them does.
+        if tokio::time::timeout(patience, ended.recv()).await.is_ok() {
+            return;
+        }
+        tracing::warn!(seconds = patience.as_secs(), "stopping although transactions are still open");
+        phase.send_replace(Phase::Over);
+        let last_replies = Duration::from_secs(LAST_REPLIES_SECONDS_MAX);
+        if tokio::time::timeout(last_replies, ended.recv()).await.is_err() {
+            tracing::warn!("some clients did not read their last reply");
         }
     }
 }
@@ -224,6 +241,20 @@ async fn sweep(house: Arc<House>) {
         let receiver = house.current().shared.receiver.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || receiver.sweep()).await {
             tracing::error!(%error, "the state was not swept");
+        }
+    }
+}
+
+/// Shows renewed certificates when their files have changed. Those that cannot be used change nothing.
+async fn refresh(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(CERTIFICATES_SECONDS)).await;
+        let Some(certificates) = house.current().certificates.clone() else { continue };
+        match tokio::task::spawn_blocking(move || certificates.refresh()).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => tracing::info!("the certificates were read again"),
+            Ok(Err(problem)) => tracing::error!("{problem}"),
+            Err(error) => tracing::error!(%error, "the certificates were not looked at"),
         }
     }
 }

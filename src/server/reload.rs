@@ -13,8 +13,8 @@ use std::sync::Arc;
 use super::doors::{Doors, Kind};
 use super::error::{ReloadError, StartError};
 use super::generation::{self, Before, Generation};
-use crate::config::{self, Config};
-use crate::connection::Acceptor;
+use crate::config::{self, Config, Listen};
+use crate::connection::{Acceptor, Certificates};
 use crate::receive::{Receiver, SetUpError};
 
 /// A configuration that came into force.
@@ -32,7 +32,7 @@ pub struct Reloaded {
 pub(super) struct Prepared {
     pub(super) config: Config,
     pub(super) receiver: Arc<Receiver>,
-    pub(super) tls: Option<Acceptor>,
+    pub(super) certificates: Option<(Arc<Certificates>, Acceptor)>,
     pub(super) reloaded: Reloaded,
 }
 
@@ -48,14 +48,14 @@ pub(super) fn prepare(file: &Path, current: &Generation) -> Result<Prepared, Rel
         (Err(problem), true) => warnings.push(problem.to_string()),
         (Err(problem), false) => problems.push(problem.to_string()),
     }
-    let tls = generation::acceptor(&config).map_err(|error| problems.push(error.to_string())).ok();
+    let certificates = generation::certificates(&config).map_err(|error| problems.push(error.to_string())).ok();
     let receiver = current.shared.receiver.reload(&config, |diagnostic| warnings.push(diagnostic.to_string()));
     let receiver = receiver.map_err(|error| problems.push(error.to_string())).ok();
     warnings.extend(log_format_changed(&config, &current.before));
-    match (receiver, tls) {
-        (Some(receiver), Some(tls)) if problems.is_empty() => {
+    match (receiver, certificates) {
+        (Some(receiver), Some(certificates)) if problems.is_empty() => {
             let reloaded = Reloaded { file: file.to_owned(), summary: summary(&config, &receiver), warnings };
-            Ok(Prepared { config, receiver: Arc::new(receiver), tls, reloaded })
+            Ok(Prepared { config, receiver: Arc::new(receiver), certificates, reloaded })
         }
         _ => Err(ReloadError(problems)),
     }
@@ -82,11 +82,8 @@ fn log_format_changed(config: &Config, before: &Before) -> Option<String> {
 }
 
 /// Keys whose sockets the service manager holds, and that say something else now.
-pub(super) fn not_used(doors: &Doors, config: &Config, before: &Before) -> Vec<String> {
-    let changed = [
-        (Kind::Smtp, config.listen.smtp != before.listen.smtp),
-        (Kind::Smtps, config.listen.smtps != before.listen.smtps),
-    ];
+pub(super) fn not_used(doors: &Doors, config: &Config, before: &Listen) -> Vec<String> {
+    let changed = [(Kind::Smtp, config.listen.smtp != before.smtp), (Kind::Smtps, config.listen.smtps != before.smtps)];
     let unused = changed.into_iter().filter(|(kind, changed)| *changed && doors.inherits(*kind));
     let warning = |(kind, _): (Kind, bool)| {
         format!("{}: not used, as the service manager opens these sockets: change its socket unit.", kind.key())

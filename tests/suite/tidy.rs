@@ -53,6 +53,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("rocksdb", &["store"]),
     ("redis", &["store"]),
     ("toml", &["config"]),
+    ("webpki", &["config"]),
     ("mail_auth", &["authentication"]),
     ("regex", &["rules"]),
     ("html5ever", &["rules"]),
