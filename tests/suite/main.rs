@@ -2,6 +2,8 @@
 
 mod support;
 
+mod accepting;
+mod activation;
 mod corpus;
 mod crash;
 mod crash_load;
@@ -13,10 +15,13 @@ mod limits;
 mod policy;
 mod readers;
 mod readme;
+mod reload;
 mod rules;
 mod scan;
 mod session_model;
+mod stop;
 mod swaks;
+mod systemd;
 mod tidy;
 mod trouble_disk;
 mod trouble_dns;

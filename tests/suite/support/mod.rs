@@ -7,6 +7,7 @@ pub mod disk;
 pub mod dns;
 pub mod dovecot;
 pub mod imap;
+pub mod load;
 pub mod maildir;
 pub mod memory;
 pub mod names;

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -19,7 +19,7 @@ use super::dns::NoNames;
 use super::maildir::Maildir;
 use super::owner::Owner;
 use super::poll::until;
-use super::program;
+use super::program::{self, Said};
 use super::smtp_client::Client;
 
 /// What is special about a server.
@@ -35,6 +35,8 @@ pub struct Options {
     pub configuration: String,
     /// More environment variables.
     pub environment: Vec<(String, String)>,
+    /// A socket that listens already, as a service manager hands it over; its own configuration's is not used then.
+    pub inherited: Option<Arc<TcpListener>>,
     /// The user as whom it runs, and to whom all of its files belong; otherwise whoever runs the tests.
     pub owner: Option<Owner>,
 }
@@ -89,6 +91,18 @@ impl Server {
         self.directory.path().join("mxkeep.toml")
     }
 
+    /// Puts a changed text in the configuration file's place.
+    pub fn edit(&self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.configuration()).expect("a configuration");
+        fs::write(self.configuration(), change(text)).expect("the configuration can be written");
+    }
+
+    /// Runs `mxkeep COMMAND --config FILE` as whoever runs the tests.
+    pub fn run(&self, command: &str) -> Said {
+        let file = self.configuration();
+        program::run(self.directory(), None, &[command, "--config", file.to_str().expect("UTF-8")])
+    }
+
     /// The process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -112,6 +126,11 @@ impl Server {
     /// Asks it to end (SIGTERM), and does not wait: `stop` does afterwards.
     pub fn ask_to_stop(&mut self) {
         self.send(Signal::TERM);
+    }
+
+    /// Asks it to load its configuration again (SIGHUP), and does not wait.
+    pub fn hang_up(&mut self) {
+        self.send(Signal::HUP);
     }
 
     /// Kills it (SIGKILL): nothing of it runs on.
@@ -208,12 +227,18 @@ domains."example.test".mailboxes = ["alice", "bob"]
 
 /// Starts the binary, and waits for the line that says where it listens.
 fn spawn(directory: &Path, options: &Options, log: &Arc<Mutex<Vec<String>>>) -> (Child, SocketAddr) {
-    let mut child = program::command(directory, options.owner.as_ref())
+    let mut command = match &options.inherited {
+        Some(socket) => program::activated(socket.try_clone().expect("a descriptor").into(), "smtp"),
+        None => program::command(directory, options.owner.as_ref()),
+    };
+    if options.inherited.is_none() {
+        command.stdin(Stdio::null());
+    }
+    let mut child = command
         .args(["serve", "--config"])
         .arg(directory.join("mxkeep.toml"))
         .envs(options.environment.iter().cloned())
         .current_dir(directory)
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -132,6 +132,12 @@ impl Client {
         Ok(())
     }
 
+    /// The certificate that the server has shown.
+    pub fn certificate(&self) -> Vec<u8> {
+        let Stream::Tls(stream) = &self.stream else { panic!("no TLS") };
+        stream.conn.peer_certificates().and_then(|shown| shown.first()).expect("a certificate").to_vec()
+    }
+
     /// The port of our end.
     pub fn port(&self) -> u16 {
         self.tcp().local_addr().expect("an address").port()
