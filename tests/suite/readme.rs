@@ -270,7 +270,7 @@ fn event(server: &Server, target: &str) -> String {
 #[test]
 fn every_command_is_in_the_readme() {
     let readme = readme();
-    for command in ["serve", "check", "scan", "status", "demo"] {
+    for command in ["serve", "check", "reload", "scan", "status", "demo"] {
         assert!(readme.contains(&format!("mxkeep {command}")), "{command}");
     }
 }
