@@ -79,7 +79,8 @@ fn listen_hint(error: &io::Error) -> &'static str {
 
 /// A service that listens and does not accept yet.
 pub struct Server {
-    listeners: Vec<TcpListener>,
+    /// Each with whether TLS begins at once.
+    listeners: Vec<(TcpListener, bool)>,
     addresses: Vec<SocketAddr>,
     receiver: Arc<Receiver>,
     settings: Arc<Settings>,
@@ -93,8 +94,11 @@ impl Server {
     /// Opens everything and listens. Blocks on recovery: nobody is served before it is done.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
-        let listeners = config.listen.smtp.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
-        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let smtp = config.listen.smtp.iter().map(|address| (*address, false));
+        let places = smtp.chain(config.listen.smtps.iter().map(|address| (*address, true)));
+        let listeners =
+            places.map(|(address, tls)| Ok((listen(address)?, tls))).collect::<Result<Vec<_>, StartError>>()?;
+        let addresses = listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect();
         let settings = Arc::new(Settings {
             hostname: config.hostname.to_string(),
             message_octets_max: config.limits.message_octets_max,
@@ -153,7 +157,11 @@ fn tls_acceptor(tls: &config::Tls) -> Result<Acceptor, StartError> {
 }
 
 /// Accepts until the service stops.
-async fn accept(listener: TcpListener, shared: Shared, sessions: tokio::sync::mpsc::Sender<()>) {
+async fn accept(
+    (listener, implicit_tls): (TcpListener, bool),
+    shared: Shared,
+    sessions: tokio::sync::mpsc::Sender<()>,
+) {
     let mut stop = shared.shutdown.clone();
     loop {
         let accepted = tokio::select! {
@@ -161,7 +169,7 @@ async fn accept(listener: TcpListener, shared: Shared, sessions: tokio::sync::mp
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &shared, &sessions),
+            Ok((stream, peer)) => admit(stream, peer, implicit_tls, &shared, &sessions),
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection; if descriptors ran out, raise LimitNOFILE");
                 tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MILLIS)).await;
@@ -182,7 +190,13 @@ async fn sweep(receiver: Arc<Receiver>) {
 }
 
 /// Serves a client in a task of its own, or refuses it with 421 where a limit is reached.
-fn admit(stream: TcpStream, peer: SocketAddr, shared: &Shared, sessions: &tokio::sync::mpsc::Sender<()>) {
+fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    implicit_tls: bool,
+    shared: &Shared,
+    sessions: &tokio::sync::mpsc::Sender<()>,
+) {
     // Replies are whole when they are flushed: waiting for more to fill a segment only delays them.
     let _ = stream.set_nodelay(true);
     let permit = match shared.admit(peer.ip()) {
@@ -203,7 +217,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Shared, sessions: &tokio:
         counters.connections.fetch_add(1, Ordering::Relaxed);
         counters.connections_open.fetch_add(1, Ordering::Relaxed);
         let _open = OpenConnection(counters);
-        connection::serve(stream, peer, false, permit, shared).await;
+        connection::serve(stream, peer, implicit_tls, permit, shared).await;
         drop(session);
     });
 }
