@@ -218,6 +218,38 @@ mod tests {
     }
 
     #[test]
+    fn each_pair_is_checked_and_those_for_single_names_have_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = sound(dir.path());
+        let nameless = rcgen::generate_simple_self_signed(["192.0.2.1".to_owned()]).unwrap();
+        fs::write(dir.path().join("nameless.crt"), nameless.cert.pem()).unwrap();
+        fs::write(dir.path().join("nameless.key"), nameless.signing_key.serialize_pem()).unwrap();
+        let pair = |certificate: &str, key: &str| TlsFiles {
+            certificate: dir.path().join(certificate),
+            key: dir.path().join(key),
+        };
+        let nameless = pair("nameless.crt", "nameless.key");
+        config.tls = Some(Tls { first: nameless.clone(), more: vec![pair("other.crt", "other.key")] });
+        assert_eq!(problems(&config), [""; 0], "the first one may be for an address");
+        let more =
+            vec![pair("none.crt", "one.key"), nameless, pair("one.crt", "other.key"), pair("one.crt", "none.key")];
+        config.tls = Some(Tls { first: pair("one.crt", "one.key"), more });
+        let said = problems(&config);
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert!(
+            said[0].starts_with("tls.more.certificate: ") && said[0].contains("none.crt cannot be read"),
+            "{said:?}"
+        );
+        assert!(
+            said[1].starts_with("tls.more: ") && said[1].contains("nameless.crt has no host name in it"),
+            "{said:?}"
+        );
+        assert!(said[2].starts_with("tls.more.key: ") && said[2].contains("is not the key of"), "{said:?}");
+        assert!(said[3].starts_with("tls.more.key: ") && said[3].contains("none.key cannot be read"), "{said:?}");
+        assert_eq!(load_certificates(config.tls.as_ref().unwrap()).unwrap_err().to_string(), said[0]);
+    }
+
+    #[test]
     fn a_certificate_and_key_must_belong_together() {
         let dir = tempfile::tempdir().unwrap();
         let mut config = sound(dir.path());

@@ -107,11 +107,10 @@ fn certificates_are_read_in_the_files_order() {
     let paths: Vec<_> = tls.pairs().flat_map(|pair| [&pair.certificate, &pair.key]).collect();
     let expected = ["c.pem", "k.pem", "a.pem", "/a.key", "b.pem", "b.key"];
     assert_eq!(paths, expected.map(|path| Path::new("/etc/mxkeep").join(path)).iter().collect::<Vec<_>>());
-    let tables = format!("{MINIMAL}[[tls.more]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n").replace(
-        "tls = { certificate = \"c.pem\", key = \"k.pem\" }",
-        "tls.certificate = \"c.pem\"\ntls.key = \"k.pem\"",
-    );
-    assert!(errors(&tables).contains("this is not TOML"), "a dotted key is closed to it: {}", errors(&tables));
+    let inline = "tls = { certificate = \"c.pem\", key = \"k.pem\" }";
+    let tables =
+        "[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n[[tls.more]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";
+    assert_eq!(parse(&MINIMAL.replace(inline, tables)).unwrap().0.tls.unwrap().more.len(), 1);
 }
 
 /// `tls` is an inline table in the minimal file, so that what stands behind it can't add to it.
@@ -126,8 +125,8 @@ fn each_pair_of_a_certificate_and_its_key_is_checked() {
         ("[{ key = \"a.pem\" }]", format!("mxkeep.toml:2:55: tls.more: there is no certificate in it. {example}")),
         (
             "[{ certificate = \"a\", key = \"\", name = \"b\" }]",
-            "mxkeep.toml:2:83: tls.more.key: \"\" is not a path. Write the path of a file or directory.\n\
-             mxkeep.toml:2:87: tls.more.name: there is no such key. Here may stand: certificate, key."
+            "mxkeep.toml:2:82: tls.more.key: \"\" is not a path. Write the path of a file or directory.\n\
+             mxkeep.toml:2:86: tls.more.name: there is no such key. Here may stand: certificate, key."
                 .to_owned(),
         ),
         ("{}", "mxkeep.toml:2:54: tls.more: a section is not a list. Write it in brackets: [a section].".to_owned()),

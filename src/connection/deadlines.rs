@@ -26,7 +26,7 @@ pub const HANDSHAKE_SECONDS_MAX: u64 = 60;
 /// How long the header of the PROXY protocol may take, in seconds.
 pub const PROXY_SECONDS_MAX: u64 = 10;
 /// How long a client may take to read the last reply of a session that is over, in seconds.
-const LAST_REPLY_SECONDS_MAX: u64 = 10;
+const LAST_REPLY_SECONDS_MAX: u64 = 2;
 
 /// A time at which it is too late, and by which limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +161,7 @@ mod tests {
         let begin = Instant::now();
         let deadlines = deadlines(begin, 1000, 100);
         let due = |at: u64| deadlines.flush(later(begin, at)).duration_since(begin).as_secs();
-        assert_eq!((due(0), due(600), due(800), due(995), due(5000)), (300, 900, 1000, 1005, 5010));
+        assert_eq!((due(0), due(600), due(800), due(999), due(5000)), (300, 900, 1000, 1001, 5002));
     }
 
     #[test]

@@ -216,7 +216,7 @@ fn a_renewed_certificate_is_shown_after_a_reload() {
         client.expect("EHLO client.example", "250");
         client.expect("STARTTLS", "220");
         client.start_tls().expect("a handshake");
-        client.certificate()
+        client.peer_certificate()
     };
     let before = shown();
     assert_eq!(shown(), before);
