@@ -241,16 +241,8 @@ impl Connection {
     async fn wait(&mut self, wire: &mut Wire, session: &Session) -> Result<(), End> {
         wire.flush().await?;
         wire.input.release_memory();
-        let hostname = &self.shared.settings.hostname;
-        let phase = &mut self.shared.phase;
-        tokio::select! {
-            biased;
-            _ = phase.wait_for(|phase| *phase >= Phase::Stopping), if session.envelope().is_none() => {}
-            read = wire.read_command() => return Ok(read?),
-        }
-        wire.queue(&reply::shutting_down(hostname));
-        wire.flush().await?;
-        Err(End::Closed("shutdown"))
+        let end = if session.envelope().is_none() { Phase::Stopping } else { Phase::Over };
+        Ok(wire.read_command(end).await?)
     }
 
     /// A transaction that is open never came to its end.
@@ -269,7 +261,7 @@ impl Connection {
         }
     }
 
-    /// The service ends, and the client has not come to the end of its transaction: 421.
+    /// The service stops: 421.
     async fn shut_down(&self, wire: &mut Wire) -> End {
         wire.queue(&reply::shutting_down(&self.shared.settings.hostname));
         match wire.flush().await {

@@ -97,7 +97,7 @@ pub enum Stop {
     Timeout,
     /// The client does not read what we send.
     Deaf,
-    /// The service ends.
+    /// The service ends: the client may be told.
     Over,
 }
 
@@ -160,8 +160,9 @@ impl Wire {
     }
 
     /// Waits for octets of a command line, and adds them to the input. All of the line has to come in the time of one.
-    pub async fn read_command(&mut self) -> Result<(), Stop> {
-        self.read_until(self.deadlines.command()).await
+    /// A service that is so far waits no longer.
+    pub async fn read_command(&mut self, end: Phase) -> Result<(), Stop> {
+        self.read_until(self.deadlines.command(), end).await
     }
 
     /// Mail data is to come now. See [`Wire::read_data`].
@@ -174,7 +175,7 @@ impl Wire {
     pub async fn read_data(&mut self, begin: &DataBegin) -> Result<(), Stop> {
         let octets = self.input.received().saturating_sub(begin.received);
         let progress = Progress { since: begin.since, octets };
-        self.read_until(self.deadlines.data(Instant::now(), progress)).await
+        self.read_until(self.deadlines.data(Instant::now(), progress), Phase::Over).await
     }
 
     /// The limit that [`Stop::Timeout`] was about, for the log.
@@ -182,13 +183,17 @@ impl Wire {
         self.overdue
     }
 
-    async fn read_until(&mut self, due: Due) -> Result<(), Stop> {
+    /// Reads until then, or until the service is so far.
+    async fn read_until(&mut self, due: Due, end: Phase) -> Result<(), Stop> {
         let Wire { transport, input, phase, .. } = self;
+        if *phase.borrow() >= end {
+            return Err(Stop::Over);
+        }
         let read = tokio::select! {
+            // First: where octets wait nobody has to wait for the service.
             biased;
-            // Without anybody who could say so the service is over, too.
-            _ = phase.wait_for(|phase| *phase == Phase::Over) => return Err(Stop::Over),
             read = timeout_at(due.at, poll_fn(|cx| poll_into(transport, input, cx))) => read,
+            _ = phase.wait_for(|phase| *phase >= end) => return Err(Stop::Over),
         };
         match read {
             Ok(Ok(0)) => Err(Stop::EndOfStream),

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::error::StartError;
 use super::manager::Inherited;
-use crate::config::Listen;
+use crate::config::{Config, Listen};
 
 /// Connections that may wait in the kernel to be accepted. net.core.somaxconn is a bound too.
 pub const BACKLOG_CONNECTIONS_MAX: i32 = 4096;
@@ -112,10 +112,13 @@ pub(super) struct Change {
 
 impl Doors {
     /// Opens what the service manager handed over, and of a kind that it did not, what the configuration says.
-    pub(super) fn open(inherited: Vec<Inherited>, listen: &Listen) -> Result<Self, StartError> {
+    pub(super) fn open(inherited: Vec<Inherited>, config: &Config) -> Result<Self, StartError> {
         let doors = inherited.into_iter().map(Door::inherit).collect::<io::Result<Vec<_>>>();
         let mut doors = Doors(doors.map_err(|error| StartError::Inherited(error.to_string()))?);
-        match doors.change(listen) {
+        if let Some(why) = doors.unusable(config) {
+            return Err(StartError::Inherited(why.into()));
+        }
+        match doors.change(&config.listen) {
             Ok(change) => {
                 doors.carry_out(change);
                 Ok(doors)
@@ -153,6 +156,13 @@ impl Doors {
     /// Did the service manager hand over sockets of this kind? Then the configuration's are not used.
     pub(super) fn inherits(&self, kind: Kind) -> bool {
         self.0.iter().any(|door| door.listening.inherited && door.listening.kind == kind)
+    }
+
+    /// What the service manager handed over and a configuration cannot serve.
+    pub(super) fn unusable(&self, config: &Config) -> Option<&'static str> {
+        let unusable = self.inherits(Kind::Smtps) && config.tls.is_none();
+        unusable
+            .then_some("TLS begins at once at \"smtps\", and there is no [tls] section to say with which certificate.")
     }
 
     /// Is one of ours in the way of this address, as `[::]:25` is of `192.0.2.1:25`?

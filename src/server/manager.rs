@@ -65,7 +65,9 @@ fn check(descriptor: &OwnedFd, name: &str) -> Result<Kind, String> {
 
 /// The service answers, with this configuration.
 pub fn ready(status: &dyn Display) {
-    notify(&[NotifyState::Ready, NotifyState::Status(&status.to_string())]);
+    // A line of its own would be another message to the service manager.
+    let status: String = status.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
 /// A new configuration is being loaded; [`ready`] follows, whatever comes of it.

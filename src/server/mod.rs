@@ -103,7 +103,7 @@ impl Server {
     /// on recovery: nobody is served before it is done. The file is the one that a reload reads.
     pub async fn start(config: Config, file: &Path, inherited: Vec<Inherited>) -> Result<Self, StartError> {
         let certificates = generation::certificates(&config)?;
-        let doors = Doors::open(inherited, &config.listen)?;
+        let doors = Doors::open(inherited, &config)?;
         let config = Arc::new(config);
         let set_up = tokio::task::spawn_blocking({
             let config = config.clone();
@@ -193,6 +193,9 @@ impl Server {
     fn swap(&mut self, prepared: reload::Prepared) -> Result<Reloaded, ReloadError> {
         let reload::Prepared { config, receiver, certificates, mut reloaded } = prepared;
         let before = self.house.current();
+        if let Some(why) = self.doors.unusable(&config) {
+            return Err(ReloadError(vec![why.into()]));
+        }
         let cannot = |error| reload::cannot_listen(&self.doors, error);
         let change = self.doors.change(&config.listen);
         let change = change.map_err(|errors| ReloadError(errors.into_iter().map(cannot).collect()))?;

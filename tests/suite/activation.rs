@@ -43,7 +43,7 @@ fn an_inherited_socket_stays_whatever_the_configuration_says() {
     let address = socket.local_addr().expect("an address");
     let server = Server::start(Options { inherited: Some(socket), ..Options::default() });
     let shown = format!("{address} (from the service manager)");
-    assert!(server.log().contains(&format!("listening on {shown}")), "{}", server.log());
+    server.await_log(&format!("listening on {shown}"));
     server.edit(|text| text.replace("listen.smtp = [\"127.0.0.1:0\"]", "listen.smtp = [\"127.0.0.2:0\"]"));
     let said = server.run("reload");
     assert!(said.code == Some(0) && said.err.contains("listen.smtp: not used"), "{said:?}");
