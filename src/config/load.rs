@@ -73,6 +73,7 @@ fn read(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Conf
     let hostname = root.required(report, "hostname").and_then(|value| value.parsed(report, domains::domain_name));
     let listen = read_listen(report, root);
     let tls = tls::read(report, root, base_dir);
+    check_smtps(report, root);
     let storage = read_storage(report, root, base_dir);
     let dns = read_dns(report, root);
     let limits = read_limits(report, root);
@@ -148,6 +149,15 @@ fn read_listen(report: &mut Report, root: &Section<'_>) -> Listen {
     let xclient_from = list(report, &section, "xclient_from", Network::from_str);
     warn_of_trust(report, &section, "xclient_from", &xclient_from);
     Listen { smtp, smtps, proxy_protocol_from, xclient_from, trusted_relays }
+}
+
+/// TLS from the first octet takes a certificate.
+fn check_smtps(report: &mut Report, root: &Section<'_>) {
+    let has_tls = root.section(report, "tls").is_present();
+    let smtps = root.section(report, "listen").value("smtps").filter(|value| value.at.is_some() && !has_tls);
+    if let Some(value) = smtps.filter(|value| !value.list(&mut Report::default()).is_empty()) {
+        value.error(report, "there is no certificate for it. Add [tls] with certificate and key.");
+    }
 }
 
 /// Nothing acts on these keys yet. Who sets one must hear of it: mail through that peer would be judged by the peer's

@@ -136,6 +136,15 @@ fn each_pair_of_a_certificate_and_its_key_is_checked() {
 }
 
 #[test]
+fn tls_from_the_first_octet_takes_a_certificate() {
+    let text = "hostname = \"mx.example.org\"\nlisten.smtps = [\"[::]:465\"]\n[domains.\"example.org\"]\nmailboxes = [\"alice\"]\n";
+    let said = "mxkeep.toml:2:16: listen.smtps: there is no certificate for it. Add [tls] with certificate and key.";
+    assert_eq!(errors(text), said);
+    assert_eq!(errors(&text.replace("[\"[::]:465\"]", "[]")), "");
+    assert_eq!(errors_with("[listen]\nsmtps = [\"[::]:465\"]"), "");
+}
+
+#[test]
 fn a_default_does_not_stand_against_what_one_address_may_have() {
     let per_network = |more: &str| parse(&format!("{MINIMAL}{more}")).unwrap().0.limits.connections_per_network_max;
     assert_eq!(per_network(""), 100);

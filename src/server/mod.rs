@@ -203,6 +203,10 @@ fn admit(
         Ok(permit) => permit,
         Err(full) => {
             tracing::info!(target: "mxkeep::connection", client = %peer.ip().to_canonical(), end = full.name(), "refused");
+            // Who expects TLS could not read a reply.
+            if implicit_tls {
+                return;
+            }
             let mut wire = Vec::new();
             reply::too_many_connections(&shared.settings.hostname, full.text()).write_to(&mut wire);
             // Best effort: a fresh socket has room for one line, and nobody waits for a client that is not served. The
