@@ -179,7 +179,6 @@ fn what_is_required_is_asked_for() {
     );
 }
 
-/// Such a name must not be taken for the key that it spells.
 #[test]
 fn tls_from_the_first_octet_takes_a_certificate() {
     let smtps = "hostname = \"mx.example.org\"\nlisten.smtps = [\"[::]:465\"]\n[domains.\"example.org\"]\nmailboxes = [\"a\"]\n";
@@ -189,6 +188,7 @@ fn tls_from_the_first_octet_takes_a_certificate() {
     assert_eq!(errors(&format!("tls = {{ certificate = \"c.pem\", key = \"k.pem\" }}\n{smtps}")), "");
 }
 
+/// Such a name must not be taken for the key that it spells.
 #[test]
 fn a_quoted_name_with_dots_is_no_key_of_a_section() {
     let said = errors(&format!("\"limits.recipients_max\" = 5\n{MINIMAL}"));
