@@ -8,6 +8,8 @@ mod crash_load;
 mod demo;
 mod dialogues;
 mod from_field;
+mod hostile;
+mod large_messages;
 mod ledger;
 mod limits;
 mod policy;
