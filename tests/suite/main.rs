@@ -11,6 +11,8 @@ mod deadlines;
 mod demo;
 mod dialogues;
 mod from_field;
+mod hostile;
+mod large_messages;
 mod ledger;
 mod limits;
 mod policy;
