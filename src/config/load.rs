@@ -148,7 +148,6 @@ fn read_listen(report: &mut Report, root: &Section<'_>) -> Listen {
     let trusted_relays = list(report, &section, "trusted_relays", Network::from_str);
     let proxy_protocol_from = list(report, &section, "proxy_protocol_from", Network::from_str);
     let xclient_from = list(report, &section, "xclient_from", Network::from_str);
-    warn_of_trust(report, &section, "xclient_from", &xclient_from);
     Listen { smtp, smtps, proxy_protocol_from, xclient_from, trusted_relays }
 }
 
@@ -171,15 +170,6 @@ fn check_listen(report: &mut Report, root: &Section<'_>, listen: &Listen) {
                 "TLS begins there at once, and there is no [tls] section to say with which certificate.",
             );
         }
-    }
-}
-
-/// Nothing acts on these keys yet. Who sets one must hear of it: mail through that peer would be judged by the peer's
-/// own address.
-fn warn_of_trust(report: &mut Report, section: &Section<'_>, name: &str, networks: &[Network]) {
-    if let (false, Some(value)) = (networks.is_empty(), section.value(name)) {
-        let message = format!("{}: not in force yet, so that these peers are clients like any other.", value.name);
-        report.warning(value.at.unwrap_or(section.at), message);
     }
 }
 

@@ -29,8 +29,8 @@ use tokio::sync::watch;
 use crate::config;
 use crate::envelope::Client;
 use crate::journal;
-use crate::receive::{self, Receipt, Receiver, Transaction, Visit};
-use crate::smtp::{Session, Settings, Step, reply};
+use crate::receive::{self, Incoming, Receipt, Receiver, Transaction, Visit};
+use crate::smtp::{NewClient, Session, Settings, Start, Step, reply};
 use opening::{Failed, Opened, open};
 use wire::{Stop, Wire};
 
@@ -104,7 +104,10 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, implicit_tls: bool, perm
             return log_unopened(client, "shutdown", started);
         }
     };
-    let mut session = Session::new(connection.shared.settings.clone(), connection.visit.client.tls.is_some());
+    // The TCP peer's own address, whomever it speaks for.
+    let xclient = connection.shared.listen.xclient_from.iter().any(|network| network.contains(peer.ip()));
+    let tls = connection.visit.client.tls.is_some();
+    let mut session = Session::new(connection.shared.settings.clone(), Start { tls, xclient });
     wire.queue(&session.banner());
     let end = loop {
         let conversed = survive(pin!(connection.converse(&mut wire, &mut session))).await;
@@ -144,6 +147,8 @@ struct Connection {
     visit: Visit,
     permit: Permit,
     transaction: Option<Transaction>,
+    /// The chunks of the open transaction.
+    incoming: Option<Incoming>,
     unseen: Unseen,
     commands: u64,
     transactions: u64,
@@ -180,13 +185,20 @@ impl From<Stop> for End {
 impl Connection {
     fn new(client: Client, permit: Permit, shared: Shared) -> Self {
         let visit = receive::client(&shared.receiver, journal::new_id(), client);
-        let (unseen, transaction) = (Unseen::default(), None);
-        Connection { shared, visit, permit, transaction, unseen, commands: 0, transactions: 0 }
+        Connection {
+            shared,
+            visit,
+            permit,
+            transaction: None,
+            incoming: None,
+            unseen: Unseen::default(),
+            commands: 0,
+            transactions: 0,
+        }
     }
 
     /// The client is another one from here on (XCLIENT): it is counted, looked up, judged and recorded as that one. Where
     /// a limit of its address or network is reached, it hears 421, and the connection ends.
-    #[allow(dead_code, reason = "the glue of XCLIENT calls it")]
     async fn turn_into(&mut self, wire: &mut Wire, client: SocketAddr) -> Result<(), End> {
         let address = client.ip().to_canonical();
         if let Err(full) = self.permit.count_for(address) {
@@ -202,6 +214,9 @@ impl Connection {
     /// Commands and replies, until TLS is to begin (`Ok`) or the connection ends.
     async fn converse(&mut self, wire: &mut Wire, session: &mut Session) -> Result<Acceptor, End> {
         loop {
+            if session.envelope().is_none() {
+                self.abandon();
+            }
             let from = wire.input.position();
             let Some(step) = session.step(&mut wire.input) else {
                 self.wait(wire, session).await?;
@@ -224,15 +239,17 @@ impl Connection {
                     wire.queue(&rcpt.answer(reply));
                 }
                 Step::Data(data) => self.data(wire, data).await?,
+                Step::Chunk(chunk) => self.chunk(wire, chunk).await?,
+                Step::Client(client) => self.start_over(wire, client).await?,
                 Step::StartTls(reply) => {
                     wire.queue(&reply);
                     wire.flush().await?;
                     return self.shared.tls.clone().ok_or(End::Closed("no_tls"));
                 }
-                Step::Close(reply) => {
+                Step::Close(reply, why) => {
                     wire.queue(&reply);
                     wire.flush().await?;
-                    return Err(End::Closed(if reply.code() == 221 { "quit" } else { "too_many_errors" }));
+                    return Err(End::Closed(why));
                 }
             }
         }
@@ -246,8 +263,22 @@ impl Connection {
         Ok(wire.read_command(end).await?)
     }
 
+    /// XCLIENT: a trusted proxy speaks for this client from now on. Its record is kept under the same id.
+    async fn start_over(&mut self, wire: &mut Wire, new: NewClient<'_>) -> Result<(), End> {
+        let proxy = &self.visit.client;
+        let address = new.address().unwrap_or(proxy.address);
+        let port = new.port().unwrap_or(if new.address().is_some() { 0 } else { proxy.port });
+        tracing::info!(target: "mxkeep::connection", id = %self.visit.id, proxy = %proxy.address, client = %address, "xclient");
+        self.abandon();
+        self.turn_into(wire, SocketAddr::new(address, port)).await?;
+        let banner = new.banner();
+        wire.queue(&new.answer(banner));
+        Ok(())
+    }
+
     /// A transaction that is open never came to its end.
     fn abandon(&mut self) {
+        self.incoming = None;
         if let Some(transaction) = self.transaction.take() {
             receive::abandoned(transaction);
         }

@@ -5,8 +5,8 @@
 //! *Never does:* allocate, read or write.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,36 +26,66 @@ const PART_OCTETS: u64 = 1024;
 pub struct Budget {
     /// Where temporary files are made.
     pub(super) directory: PathBuf,
-    /// A larger message goes to a file, in octets.
-    pub(super) message_memory_octets_max: u64,
-    memory_octets_max: u64,
-    in_flight_octets_max: u64,
+    message_memory_octets_max: AtomicU64,
+    memory_octets_max: AtomicU64,
+    in_flight_octets_max: AtomicU64,
     memory: AtomicU64,
     in_flight: AtomicU64,
-    /// Parts of the inspection ration that are left.
-    inspection: Arc<Semaphore>,
-    inspection_parts_max: u32,
+    inspection: Mutex<Inspection>,
+}
+
+/// The ration in force, and how many parts it has.
+#[derive(Debug, Clone)]
+struct Inspection {
+    left: Arc<Semaphore>,
+    parts_max: u32,
+}
+
+impl Inspection {
+    fn new(octets_max: u64) -> Self {
+        let parts_max = parts(octets_max);
+        Inspection { left: Arc::new(Semaphore::new(parts_max as usize)), parts_max }
+    }
 }
 
 impl Budget {
     /// Nothing is taken yet. Temporary files will be made in this directory.
     pub fn new(limits: &Limits, directory: PathBuf) -> Self {
-        let inspection_parts_max = parts(limits.inspection_octets_max);
         Budget {
             directory,
-            message_memory_octets_max: limits.message_memory_octets_max,
-            memory_octets_max: limits.memory_octets_max,
-            in_flight_octets_max: limits.in_flight_octets_max,
+            message_memory_octets_max: AtomicU64::new(limits.message_memory_octets_max),
+            memory_octets_max: AtomicU64::new(limits.memory_octets_max),
+            in_flight_octets_max: AtomicU64::new(limits.in_flight_octets_max),
             memory: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
-            inspection: Arc::new(Semaphore::new(inspection_parts_max as usize)),
-            inspection_parts_max,
+            inspection: Mutex::new(Inspection::new(limits.inspection_octets_max)),
         }
+    }
+
+    /// Other limits from now on. What is taken stays taken; rations of the old size that are out count no more.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.message_memory_octets_max.store(limits.message_memory_octets_max, Ordering::Relaxed);
+        self.memory_octets_max.store(limits.memory_octets_max, Ordering::Relaxed);
+        self.in_flight_octets_max.store(limits.in_flight_octets_max, Ordering::Relaxed);
+        let mut inspection = self.inspection.lock().unwrap_or_else(PoisonError::into_inner);
+        if inspection.parts_max != parts(limits.inspection_octets_max) {
+            *inspection = Inspection::new(limits.inspection_octets_max);
+        }
+    }
+
+    /// A larger message goes to a file, in octets.
+    pub(super) fn message_memory_octets_max(&self) -> u64 {
+        self.message_memory_octets_max.load(Ordering::Relaxed)
+    }
+
+    fn inspection(&self) -> Inspection {
+        self.inspection.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Would a message of this size find room now? Nothing is set aside for it: who declares octets need not send them.
     pub fn has_room_for(&self, octets: u64) -> bool {
-        self.in_flight.load(Ordering::Relaxed).saturating_add(octets) <= self.in_flight_octets_max
+        self.in_flight.load(Ordering::Relaxed).saturating_add(octets)
+            <= self.in_flight_octets_max.load(Ordering::Relaxed)
     }
 
     /// Waits until a message of this size may be in memory to be judged. A message that is larger than the whole ration
@@ -65,8 +95,9 @@ impl Budget {
     }
 
     async fn ration_within(&self, octets: u64, time: Duration) -> Option<Ration> {
-        let wanted = parts(octets.saturating_add(INSPECTION_OVERHEAD_OCTETS)).min(self.inspection_parts_max);
-        let permit = self.inspection.clone().acquire_many_owned(wanted);
+        let Inspection { left, parts_max } = self.inspection();
+        let wanted = parts(octets.saturating_add(INSPECTION_OVERHEAD_OCTETS)).min(parts_max);
+        let permit = left.acquire_many_owned(wanted);
         let waited = tokio::time::timeout(time, permit).await;
         waited.ok()?.ok().map(|permit| Ration { _permit: permit })
     }
@@ -74,7 +105,8 @@ impl Budget {
     /// Octets in memory and in files now.
     #[cfg(test)]
     pub(super) fn taken(&self) -> (u64, u64, usize) {
-        let parts = self.inspection_parts_max as usize - self.inspection.available_permits();
+        let Inspection { left, parts_max } = self.inspection();
+        let parts = parts_max as usize - left.available_permits();
         (self.memory.load(Ordering::Relaxed), self.in_flight.load(Ordering::Relaxed), parts)
     }
 }
@@ -111,7 +143,7 @@ impl Share {
 
     /// So many more octets have arrived. `false`: there is no room for them.
     pub fn receive(&mut self, octets: u64) -> bool {
-        let taken = take(&self.budget.in_flight, octets, self.budget.in_flight_octets_max);
+        let taken = take(&self.budget.in_flight, octets, self.budget.in_flight_octets_max.load(Ordering::Relaxed));
         self.in_flight += if taken { octets } else { 0 };
         taken
     }
@@ -120,7 +152,8 @@ impl Share {
     /// what it had before still counts.
     pub fn hold(&mut self, octets: u64) -> bool {
         let more = octets.saturating_sub(self.memory);
-        if more > 0 && !take(&self.budget.memory, more, self.budget.memory_octets_max) {
+        let memory_octets_max = self.budget.memory_octets_max.load(Ordering::Relaxed);
+        if more > 0 && !take(&self.budget.memory, more, memory_octets_max) {
             return false;
         }
         self.budget.memory.fetch_sub(self.memory.saturating_sub(octets), Ordering::Relaxed);

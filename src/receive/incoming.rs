@@ -158,7 +158,7 @@ impl Held {
         let octets = self.tail.len() as u64;
         let octets_max = match self.file {
             Some(_) => PIECE_OCTETS as u64,
-            None => self.share.budget().message_memory_octets_max,
+            None => self.share.budget().message_memory_octets_max(),
         };
         let capacity = self.tail.capacity() as u64;
         let has_memory = self.share.hold(capacity);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::budget::Budget;
 use super::{Examiner, spool};
 use crate::authentication::Authenticator;
-use crate::config::{Config, LineEndings};
+use crate::config::{Config, Limits, LineEndings};
 use crate::delivery::{self, ledger::Ledger};
 use crate::dns::{DnsError, Resolver};
 use crate::journal::Counters;
@@ -72,15 +72,22 @@ impl Receiver {
     /// to `diagnose`. Nothing is recovered: intents in the ledger and files under `tmp/` are deliveries that are under way,
     /// in the Maildirs of new mailboxes as well, for these may have had another name until now. Blocks.
     pub fn reload(&self, config: &Config, diagnose: impl FnMut(&Diagnostic)) -> Result<Self, SetUpError> {
+        let examiner = Examiner::from_config(config, diagnose)?;
         Ok(Receiver {
             hostname: config.hostname.to_string(),
             line_endings: config.storage.line_endings,
             mailboxes: Mailboxes::new(config),
-            examiner: Examiner::from_config(config, diagnose)?,
+            examiner,
             ledger: self.ledger.clone(),
             deferrals: self.deferrals.clone(),
             counters: self.counters.clone(),
+            budget: self.budget.clone(),
         })
+    }
+
+    /// The limits of a configuration that is in force from now on.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.budget.set_limits(limits);
     }
 
     /// What was decided since the start.

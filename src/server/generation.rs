@@ -82,6 +82,8 @@ pub(super) fn shared(
         hostname: config.hostname.to_string(),
         message_octets_max: config.limits.message_octets_max,
         recipients_max: config.limits.recipients_max,
+        messages_max: config.limits.messages_max,
+        refused_recipients_max: config.limits.refused_recipients_max,
         starttls: certificates.is_some(),
         bad_commands_max: config.limits.bad_commands_max,
     };

@@ -202,6 +202,7 @@ impl Server {
         reloaded.warnings.extend(reload::not_used(&self.doors, &config, &before.shared.listen));
         self.doors.carry_out(change);
         self.service.limiter.set_limits(&config.limits);
+        receiver.set_limits(&config.limits);
         self.house.replace(Generation {
             shared: generation::shared(&config, receiver, certificates.as_ref(), &self.service),
             certificates: certificates.map(|(certificates, _)| certificates),
