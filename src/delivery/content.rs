@@ -16,7 +16,7 @@ use crate::config::LineEndings;
 const GUARD: &[u8] = b"X-Mxkeep-Note: what follows has no field name\r\n";
 
 /// A message as it will be stored, but for the trace fields: shared by all copies.
-pub(super) struct Content {
+pub struct Content {
     octets: Vec<u8>,
     line_endings: LineEndings,
     lone_lfs: usize,
@@ -33,7 +33,8 @@ pub(super) struct Stored<'a> {
 }
 
 impl Content {
-    pub(super) fn new(mail: &Mail<'_>) -> Self {
+    /// Makes a message ready.
+    pub fn new(mail: &Mail<'_>) -> Self {
         let message = mail.message;
         let line_endings = match is_reversible(message.octets()) {
             true => mail.line_endings,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Examiner;
 use crate::authentication::Authenticator;
-use crate::config::{Config, LineEndings};
+use crate::config::{Config, LineEndings, Network};
 use crate::delivery::{self, ledger::Ledger};
 use crate::dns::{DnsError, Resolver};
 use crate::journal::Counters;
@@ -20,6 +20,7 @@ use crate::store::{Store, StoreError};
 pub struct Receiver {
     pub(super) hostname: String,
     pub(super) line_endings: LineEndings,
+    pub(super) trusted_relays: Vec<Network>,
     pub(super) mailboxes: Mailboxes,
     pub(super) examiner: Examiner,
     pub(super) ledger: Ledger,
@@ -55,6 +56,7 @@ impl Receiver {
         Ok(Receiver {
             hostname: config.hostname.to_string(),
             line_endings: config.storage.line_endings,
+            trusted_relays: config.listen.trusted_relays,
             mailboxes,
             examiner,
             ledger,

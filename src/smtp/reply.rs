@@ -128,6 +128,11 @@ pub fn start_mail_input() -> Reply {
     Reply::plain(354, "Start mail input; end with <CRLF>.<CRLF>")
 }
 
+/// The end of the mail data with PRDR: a reply for each recipient follows, and a last one.
+pub fn reply_for_each() -> Reply {
+    Reply::plain(353, "One reply for each recipient follows, then the last one")
+}
+
 /// `STARTTLS` may go on (RFC 3207 section 4).
 pub fn ready_for_tls() -> Reply {
     Reply::new(220, Enhanced(2, 0, 0), "Ready to start TLS")

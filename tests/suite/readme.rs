@@ -133,6 +133,7 @@ fn protocol_replies() -> Vec<(&'static str, Reply)> {
         ("ok", reply::ok()),
         ("cannot_verify", reply::cannot_verify()),
         ("start_mail_input", reply::start_mail_input()),
+        ("reply_for_each", reply::reply_for_each()),
         ("ready_for_tls", reply::ready_for_tls()),
         ("closing", reply::closing(HOST)),
         ("illegal_characters", reply::illegal_characters()),
