@@ -13,6 +13,7 @@ mod limits;
 mod policy;
 mod readers;
 mod readme;
+mod relay;
 mod rules;
 mod scan;
 mod session_model;
