@@ -36,7 +36,8 @@ pub struct Reception<'a> {
     pub time: Timestamp,
 }
 
-/// `Received` (RFC 5321 section 4.4; the protocol's name by RFC 3848). Each copy names its own recipient only.
+/// `Received` (RFC 5321 section 4.4; the protocol's name by RFC 3848 and RFC 6531 section 4.3). Each copy names its own
+/// recipient only.
 pub fn received(reception: &Reception, forward_path: &ForwardPath) -> String {
     let Reception { client, helo, smtputf8, client_name, hostname, id, time } = reception;
     let name = helo.map_or_else(|| "unknown".to_owned(), |helo| helo.host.to_string());

@@ -11,6 +11,7 @@ mod from_field;
 mod ledger;
 mod limits;
 mod policy;
+mod prdr;
 mod readers;
 mod readme;
 mod relay;
