@@ -249,8 +249,7 @@ impl Arrival {
         }
         let address = self.origin.as_ref().map(|origin| origin.address);
         let helo = self.origin.as_ref().and_then(|origin| origin.helo.clone());
-        // One that is known by its address alone is checked by its reverse-path.
-        Sender { address, helo: helo.or(address.map(Host::Literal)), ..sender }
+        Sender { address, helo, ..sender }
     }
 
     /// SPF and iprev: begun long ago, but for the client of a relay.
@@ -262,7 +261,12 @@ impl Arrival {
                 let spf = spf.get_or_init(|| examiner.spf(sender)).await.clone();
                 (spf, iprev.get_or_init(|| examiner.iprev(Some(client.address))).await.clone())
             }
-            (true, Some(address)) => tokio::join!(examiner.spf(sender), examiner.iprev(Some(address))),
+            (true, Some(address)) => {
+                // A client that is known by its address alone is checked by its reverse-path.
+                let helo = sender.helo.clone().or(Some(Host::Literal(address)));
+                let sender = Sender { helo, ..sender.clone() };
+                tokio::join!(examiner.spf(&sender), examiner.iprev(Some(address)))
+            }
             (true, None) => {
                 let (result, identity) = (MethodResult::None, SpfIdentity::MailFrom);
                 let reason = Some("the relay does not say who its client was");

@@ -69,7 +69,7 @@ fn each_recipient_has_their_own_reply() {
     send(&mut client, &format!("{}.\r\n", message("three")));
     expect(&mut client, &EACH);
     assert_eq!(counts(&server), [0, 1, 1]);
-    server.await_log("to=sue@strict.test:none/score,alice@example.test:inbox,bob@example.test:inbox");
+    server.await_log("sue@strict.test:none/score,alice@example.test:inbox,bob@example.test:inbox");
 
     // The same by BDAT, in two chunks.
     envelope(&mut client, " PRDR", &TO);
