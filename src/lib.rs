@@ -18,7 +18,7 @@
 //!   ├ receive::message    (end of data)
 //!   │   ├ ledger.look_up            -> recipients that already have this very message: 250, no second copy
 //!   │   ├ examiner.examine          -> SPF, DKIM, DMARC, iprev; the rules' hits
-//!   │   ├ verdict::decide           -> Verdict, pure, for each recipient's policy; verdict::reconcile -> one reply
+//!   │   ├ verdict::decide           -> Verdict, pure, for each recipient's policy; verdict::reconcile -> one reply, or one each
 //!   │   ├ delivery::stage, commit   -> tmp/, fsync, intent, rename, fsync directory
 //!   │   └ journal::Transaction      -> decision record
 //!   └ receive::seen                  the client has provably seen the reply: the ledger forgets
@@ -36,6 +36,7 @@
 //! |---|---|---|---|
 //! | 1 | [`address`] | domains, mailboxes, reverse-paths and forward-paths; a value in hand is legal | `idna` |
 //! | 1 | [`message`] | mail data as received, and its header fields | |
+//! | 1 | [`received`] | what a Received field says of one hop | |
 //! | 1 | [`mime`] | the parts of a message and their encodings | |
 //! | 1 | [`dns`] | the resolver; "there is none" and "nobody could tell" are different answers | `hickory_resolver` |
 //! | 1 | [`store`] | small records that survive a restart | `rocksdb` |
@@ -62,7 +63,10 @@
 //! * **Connect, MAIL.** iprev and SPF start in tasks of their own, and are waited for at the end of the data. Nothing that
 //!   the next reply does not need is waited for.
 //! * **End of data.** The ledger is asked *before* any verdict: a recipient that has this very message takes no part in it.
-//!   Everybody else is judged by the policy of their own domain, and the verdicts are reconciled into one reply.
+//!   Everybody else is judged by the policy of their own domain, and the verdicts are reconciled into one reply; with PRDR
+//!   each recipient has their own.
+//! * **Behind a trusted relay** of ours iprev and SPF wait for the end of the data: the client is in the Received field that
+//!   the relay wrote. What would be refused goes to Junk, or the relay would bounce it to whoever was forged.
 //! * **After the reply.** Its ledger entries are *released* once the client has provably seen it: a command begins in octets
 //!   that were read after the flush, when the socket had been read empty just before; or the client ends its stream, and
 //!   every octet that we sent is acknowledged. Until then the same octets are a retry, and after it a new message.
@@ -96,6 +100,7 @@
 
 pub mod address;
 pub mod message;
+pub mod received;
 pub mod mime;
 pub mod dns;
 pub mod store;

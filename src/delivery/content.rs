@@ -24,7 +24,7 @@ const WHOLE_OCTETS_MAX: usize = 256 << 10;
 const PIECE_OCTETS: usize = 256 << 10;
 
 /// A message as it will be stored, but for the trace fields: shared by all copies.
-pub(super) struct Content<'a> {
+pub struct Content<'a> {
     form: Form<'a>,
     line_endings: LineEndings,
     /// Octets as stored.
@@ -51,7 +51,8 @@ pub(super) struct Stored<'a> {
 }
 
 impl<'a> Content<'a> {
-    pub(super) fn new(mail: &Mail<'a>) -> Self {
+    /// Makes a message ready.
+    pub fn new(mail: &Mail<'a>) -> Self {
         Self::with(mail, WHOLE_OCTETS_MAX)
     }
 

@@ -40,11 +40,12 @@ use rustix::io::Errno;
 use crate::config::LineEndings;
 use crate::mailbox::Maildir;
 use crate::message::{Field, Message};
-use content::{Content, Stored};
+use content::Stored;
 use entry::Intent;
 use ledger::{Claim, Key};
 use maildir::Place;
 
+pub use content::Content;
 pub use listing::messages;
 pub use maildir::Folder;
 pub use recovery::{Recovery, TMP_AGE_MAX_S, recover};
@@ -74,8 +75,7 @@ pub struct Copy {
 }
 
 /// Writes every copy under `tmp/` and syncs it (D1). If one fails all are removed again. Blocks.
-pub fn stage(mail: &Mail<'_>, copies: Vec<Copy>) -> Result<Staged, Trouble> {
-    let content = Content::new(mail);
+pub fn stage(content: &Content, copies: Vec<Copy>) -> Result<Staged, Trouble> {
     let mut staged = Staged { places: Vec::new(), copies: Vec::with_capacity(copies.len()) };
     for copy in copies {
         let place = staged.place(&copy.maildir, &copy.folder).inspect_err(Trouble::log)?;

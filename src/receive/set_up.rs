@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::budget::Budget;
 use super::{Examiner, spool};
 use crate::authentication::Authenticator;
-use crate::config::{Config, Limits, LineEndings};
+use crate::config::{Config, Limits, LineEndings, Network};
 use crate::delivery::{self, ledger::Ledger};
 use crate::dns::{DnsError, Resolver};
 use crate::journal::Counters;
@@ -21,6 +21,7 @@ use crate::store::{Store, StoreError};
 pub struct Receiver {
     pub(super) hostname: String,
     pub(super) line_endings: LineEndings,
+    pub(super) trusted_relays: Vec<Network>,
     pub(super) mailboxes: Mailboxes,
     pub(super) examiner: Examiner,
     pub(super) ledger: Ledger,
@@ -59,6 +60,7 @@ impl Receiver {
         Ok(Receiver {
             hostname: config.hostname.to_string(),
             line_endings: config.storage.line_endings,
+            trusted_relays: config.listen.trusted_relays.clone(),
             mailboxes,
             examiner,
             ledger,
@@ -78,6 +80,7 @@ impl Receiver {
             line_endings: config.storage.line_endings,
             mailboxes: Mailboxes::new(config),
             examiner,
+            trusted_relays: config.listen.trusted_relays.clone(),
             ledger: self.ledger.clone(),
             deferrals: self.deferrals.clone(),
             counters: self.counters.clone(),

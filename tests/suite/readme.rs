@@ -137,6 +137,7 @@ fn protocol_replies() -> Vec<(&'static str, Reply)> {
         ("cannot_verify", reply::cannot_verify()),
         ("cannot_expand", reply::cannot_expand()),
         ("start_mail_input", reply::start_mail_input()),
+        ("reply_for_each", reply::reply_for_each()),
         ("chunk", reply::chunk(8_192)),
         ("malformed_bdat", reply::malformed_bdat()),
         ("ready_for_tls", reply::ready_for_tls()),
