@@ -7,6 +7,7 @@ mod crash;
 mod crash_load;
 mod demo;
 mod dialogues;
+mod foreign_dialogues;
 mod from_field;
 mod ledger;
 mod limits;
