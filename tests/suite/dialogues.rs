@@ -151,7 +151,8 @@ fn over_network(dialogues: &[Dialogue], tls: bool) {
             let mut server = Server::start(Options { settings, ..Options::default() });
             for dialogue in dialogues.iter().filter(|dialogue| dialogue.settings == settings) {
                 let held = conversation::hold(&server, dialogue, pace, tls);
-                let result = held.and_then(|()| conversation::check_mailboxes(&server, dialogue));
+                let delivered = conversation::check_mailboxes(&server, dialogue);
+                let result = held.and(delivered);
                 failures.extend(result.err().map(|why| format!("{}, {pace:?}:\n{why}", dialogue.name)));
             }
             let (status, late) = (server.stop(), conversation::take_all(&server));

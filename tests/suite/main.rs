@@ -10,6 +10,7 @@ mod crash_load;
 mod deadlines;
 mod demo;
 mod dialogues;
+mod foreign_dialogues;
 mod from_field;
 mod hostile;
 mod large_messages;

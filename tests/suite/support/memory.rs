@@ -1,7 +1,7 @@
 //! The session without a network: the smallest driver there can be, and an application with fixed answers.
 //!
 //! *The application:* takes mail from anybody but `refused@client.example`; knows alice, bob and postmaster at
-//! example.test, in any case; accepts every message but those of `deferred@client.example`.
+//! each of [`DOMAINS`], in any case; accepts every message but those of `deferred@client.example`.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use mxkeep::address::{ForwardPath, Mailbox, ReversePath};
 use mxkeep::smtp::{Chunk, ChunkEnd, Data, DataError, Enhanced, Input, Mail, Rcpt, Reply, Session, Start, Step};
 
 use super::dialogue::{Received, Settings};
+use super::server::DOMAINS;
 
 /// What the client's side of a connection brings next.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +45,8 @@ struct Client<'a, I: Iterator<Item = Event<'a>>> {
 
 /// Runs a session over what the client does.
 pub fn run<'a>(settings: Settings, events: impl Iterator<Item = Event<'a>>) -> Outcome {
-    let mut session = Session::new(Arc::new(session_settings(settings)), Start::default());
+    let mut session =
+        Session::new(Arc::new(session_settings(settings)), Start { tls: false, xclient: settings.xclient });
     let mut client =
         Client { events, input: Input::default(), fed: 0, chunks: Vec::new(), outcome: Outcome::default() };
     client.send(&session.banner());
@@ -90,8 +92,8 @@ fn session_settings(settings: Settings) -> mxkeep::smtp::Settings {
         hostname: "mx.example.test".to_owned(),
         message_octets_max: settings.message_octets_max,
         recipients_max: settings.recipients_max,
-        messages_max: 1_000,
-        refused_recipients_max: 50,
+        messages_max: settings.messages_max,
+        refused_recipients_max: settings.refused_recipients_max,
         starttls: settings.starttls,
         bad_commands_max: settings.bad_commands_max,
     }
@@ -191,7 +193,7 @@ fn answer_rcpt(rcpt: Rcpt<'_>) -> Reply {
     let known = |mailbox: &Mailbox| {
         ["alice", "bob", "postmaster"].iter().any(|name| name.eq_ignore_ascii_case(mailbox.local_part()))
     };
-    let ours = |mailbox: &Mailbox| mailbox.domain().is_some_and(|domain| domain.as_str() == "example.test");
+    let ours = |mailbox: &Mailbox| mailbox.domain().is_some_and(|domain| DOMAINS.contains(&domain.as_str()));
     let reply = match rcpt.forward_path() {
         ForwardPath::Mailbox(mailbox) if !ours(mailbox) => Reply::new(550, Enhanced(5, 7, 1), "We do not relay"),
         ForwardPath::Mailbox(mailbox) if !known(mailbox) => Reply::new(550, Enhanced(5, 1, 1), "No such mailbox"),

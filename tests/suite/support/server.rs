@@ -1,6 +1,6 @@
 //! The real server: the binary, with a configuration of its own in a directory of its own, on a free port.
 //!
-//! *The configuration:* our name is mx.example.test; the domain example.test has the mailboxes alice and bob (postmaster's
+//! *The configuration:* our name is mx.example.test; each of [`DOMAINS`] has the mailboxes alice and bob (postmaster's
 //! mail goes to alice); no rules; DNS in which no name exists; a certificate if STARTTLS is asked for.
 
 use std::fmt::Write as _;
@@ -21,6 +21,9 @@ use super::owner::Owner;
 use super::poll::until;
 use super::program::{self, Said};
 use super::smtp_client::Client;
+
+/// The domains: the second is b\u{fc}cher.example, as A-labels.
+pub const DOMAINS: [&str; 2] = ["example.test", "xn--bcher-kva.example"];
 
 /// What is special about a server.
 #[derive(Debug, Clone, Default)]
@@ -76,9 +79,14 @@ impl Server {
         Client::greeted(self.address)
     }
 
-    /// A mailbox's Maildir.
+    /// The Maildir of a mailbox at the first domain.
     pub fn maildir(&self, local_part: &str) -> Maildir {
-        Maildir::new(self.directory.path().join("mail/example.test").join(local_part).join("Maildir"))
+        self.maildir_at(DOMAINS[0], local_part)
+    }
+
+    /// A mailbox's Maildir.
+    pub fn maildir_at(&self, domain: &str, local_part: &str) -> Maildir {
+        Maildir::new(self.directory.path().join("mail").join(domain).join(local_part).join("Maildir"))
     }
 
     /// The directory that holds mxkeep.toml, mail/, state/ and rules/.
@@ -212,10 +220,22 @@ rules.paths = ["{at}/rules"]
 limits.message_octets_max = {}
 limits.recipients_max = {}
 limits.bad_commands_max = {}
-domains."example.test".mailboxes = ["alice", "bob"]
+limits.refused_recipients_max = {}
+limits.messages_max = {}
 "#,
-        options.configuration, settings.message_octets_max, settings.recipients_max, settings.bad_commands_max
+        options.configuration,
+        settings.message_octets_max,
+        settings.recipients_max,
+        settings.bad_commands_max,
+        settings.refused_recipients_max,
+        settings.messages_max,
     );
+    for domain in DOMAINS {
+        let _ = writeln!(text, "domains.\"{domain}\".mailboxes = [\"alice\", \"bob\"]");
+    }
+    if settings.xclient {
+        text.push_str("listen.xclient_from = [\"127.0.0.0/8\"]\n");
+    }
     if settings.starttls {
         let made = rcgen::generate_simple_self_signed(["mx.example.test".to_owned()]).expect("a certificate");
         fs::write(directory.join("certificate.pem"), made.cert.pem()).expect("a certificate file");
