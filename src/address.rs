@@ -67,7 +67,9 @@ impl Domain {
 
     /// Reads a domain as people write it, Unicode labels included, and keeps its A-label form (RFC 5891).
     pub fn from_unicode(text: &str) -> Result<Self, AddressError> {
-        Self::from_labels(text.trim_end_matches('.'))
+        // What only looks like an A-label is found here, where somebody can mend it.
+        let ascii = idna::domain_to_ascii(text.trim_end_matches('.')).map_err(|_| AddressError::Domain)?;
+        Self::parse(&ascii)
     }
 
     /// Reads a domain of A-labels and U-labels (RFC 6531 section 3.3). ASCII is read as [`Domain::parse`] does.
@@ -339,7 +341,14 @@ fn path(text: &str) -> Result<&str, AddressError> {
     if !inner.starts_with('@') {
         return Ok(inner);
     }
-    let (route, mailbox) = inner.split_once(':').ok_or(AddressError::Domain)?;
+    // A colon in an address literal is not the one behind the route.
+    let mut in_literal = false;
+    let is_end = |c: char| {
+        in_literal = c == '[' || in_literal && c != ']';
+        c == ':' && !in_literal
+    };
+    let end = inner.find(is_end).ok_or(AddressError::Domain)?;
+    let (route, mailbox) = (&inner[..end], &inner[end + 1..]);
     let hop = |hop: &str| hop.strip_prefix('@').is_some_and(|domain| Host::from_labels(domain).is_ok());
     match route.split(',').all(hop) {
         // A route to nowhere is not the null reverse-path (RFC 5321 section 4.1.2: Path ends with a Mailbox).
@@ -413,7 +422,10 @@ mod tests {
         assert_eq!(ReversePath::parse("<>"), Ok(ReversePath::Null));
         assert_eq!(ReversePath::parse("a@x"), Err(AddressError::NoBrackets));
         assert_eq!(ReversePath::parse("<@a,@b.c:d@e>").unwrap().to_string(), "d@e");
-        assert_eq!(ReversePath::parse("<@a,b:d@e>"), Err(AddressError::Domain));
+        assert_eq!(ReversePath::parse("<@[192.0.2.1],@[IPv6:2001:db8::1]:d@e>").unwrap().to_string(), "d@e");
+        for text in ["<@a,b:d@e>", "<@a,,@b:d@e>", "<@a>", "<@[a:d@e>", "<@[IPv6:::1]>"] {
+            assert_eq!(ReversePath::parse(text), Err(AddressError::Domain), "{text}");
+        }
         assert_eq!(ReversePath::parse("<@a:>"), Err(AddressError::NoDomain));
         assert_eq!(ForwardPath::parse("<PostMaster>"), Ok(ForwardPath::Postmaster));
         assert_eq!(ForwardPath::parse("<>"), Err(AddressError::NoDomain));

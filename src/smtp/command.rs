@@ -174,10 +174,13 @@ fn announced(argument: &str) -> Option<Announced> {
     }
 }
 
-/// What HELP is asked about: the first word.
+/// What HELP is asked about.
 fn topic(argument: &str) -> Result<Option<&'static str>, Reply> {
-    let Some(word) = argument.split_ascii_whitespace().next() else { return Ok(None) };
-    let known = VERBS.iter().find(|verb| verb.eq_ignore_ascii_case(word));
+    let argument = argument.trim_start_matches(' ');
+    if argument.is_empty() {
+        return Ok(None);
+    }
+    let known = VERBS.iter().find(|verb| verb.eq_ignore_ascii_case(argument));
     known.map(|verb| Some(*verb)).ok_or_else(reply::unknown_topic)
 }
 

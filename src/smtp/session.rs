@@ -240,18 +240,19 @@ impl Session {
 
     /// Parameters belong to EHLO, and only what was offered may be used (RFC 5321 section 4.1.1.11).
     fn admit_parameters(&self, helo: &Helo, parameters: &[Parameter]) -> Result<(), Reply> {
-        for parameter in parameters {
-            match parameter {
-                Parameter::Unknown(keyword) => return Err(reply::unknown_parameter(keyword)),
-                known if !helo.extended => return Err(reply::unknown_parameter(known.keyword())),
-                Parameter::RequireTls if !self.start.tls => return Err(reply::unknown_parameter("REQUIRETLS")),
-                Parameter::Size(octets) if *octets > self.settings.message_octets_max => {
-                    return Err(reply::message_too_large(self.settings.message_octets_max));
-                }
-                _ => {}
-            }
+        let is_offered = |parameter: &Parameter| match parameter {
+            Parameter::Unknown(_) => false,
+            Parameter::RequireTls => helo.extended && self.start.tls,
+            _ => helo.extended,
+        };
+        if let Some(parameter) = parameters.iter().find(|parameter| !is_offered(parameter)) {
+            return Err(reply::unknown_parameter(parameter.keyword()));
         }
-        Ok(())
+        let octets_max = self.settings.message_octets_max;
+        match parameters.iter().any(|parameter| matches!(parameter, Parameter::Size(octets) if *octets > octets_max)) {
+            true => Err(reply::message_too_large(octets_max)),
+            false => Ok(()),
+        }
     }
 
     fn admit_recipient(&self, envelope: &Envelope, recipient: &Recipient) -> Result<(), Reply> {
