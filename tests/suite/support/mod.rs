@@ -6,6 +6,7 @@ pub mod dialogue;
 pub mod disk;
 pub mod dns;
 pub mod dovecot;
+pub mod exchange;
 pub mod imap;
 pub mod maildir;
 pub mod memory;
