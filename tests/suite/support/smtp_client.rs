@@ -37,7 +37,11 @@ impl Client {
 
     /// Connects, if there is a server.
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Client::over(TcpStream::connect(address)?)
+    }
+
+    /// Takes over a connection of which nothing has been read.
+    pub fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(SILENCE_SECONDS_MAX)))?;
         Ok(Client { stream: Stream::Plain(stream), buffer: Vec::new() })
@@ -130,6 +134,11 @@ impl Client {
         }
         self.stream = Stream::Tls(Box::new(StreamOwned::new(connection, stream)));
         Ok(())
+    }
+
+    /// Waits this long for a reply, instead of the usual time.
+    pub fn be_patient(&self, silence_max: Duration) {
+        self.tcp().set_read_timeout(Some(silence_max)).expect("SO_RCVTIMEO");
     }
 
     /// The port of our end.
