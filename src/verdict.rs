@@ -67,6 +67,10 @@ pub enum Cause {
     },
     /// The same message for the same recipient is being delivered in another session.
     InFlight,
+    /// As many octets of mail are being received as may be (`limits.in_flight_octets_max`).
+    NoRoom,
+    /// The turn of a large message to be judged did not come in time (`limits.inspection_octets_max`).
+    TooBusy,
     /// There is no room to store the message.
     StorageFull,
     /// The message could not be stored.
@@ -106,6 +110,8 @@ impl Cause {
             InFlight => {
                 (451, Enhanced(4, 3, 0), "This message is being delivered in another session, try again".into())
             }
+            NoRoom => (452, Enhanced(4, 3, 1), "Too much mail is being received at once, try again later".into()),
+            TooBusy => (451, Enhanced(4, 3, 2), "Too many large messages at once, try again later".into()),
             StorageFull => (452, Enhanced(4, 3, 1), "Not enough storage, try again later".into()),
             StorageFailed => (451, Enhanced(4, 3, 0), "The message could not be stored, try again later".into()),
             Internal => (451, Enhanced(4, 3, 0), "Internal error, try again later".into()),
@@ -125,6 +131,8 @@ impl Cause {
             Cause::DmarcTemporary { .. } => "dmarc_temporary",
             Cause::Score { .. } => "score",
             Cause::InFlight => "in_flight",
+            Cause::NoRoom => "no_room",
+            Cause::TooBusy => "too_busy",
             Cause::StorageFull => "storage_full",
             Cause::StorageFailed => "storage_failed",
             Cause::Internal => "internal",

@@ -132,10 +132,11 @@ impl Connection {
             match step {
                 Step::Reply(reply) => wire.queue(&reply),
                 Step::Mail(mail) => {
-                    let (transaction, verdict) = receive::sender(&self.shared.receiver, &self.visit, &mail);
-                    wire.queue(&mail.answer(verdict));
+                    let (transaction, reply) = receive::sender(&self.shared.receiver, &self.visit, &mail);
+                    let opened = reply.is_positive().then_some(transaction);
+                    wire.queue(&mail.answer(reply));
                     self.abandon();
-                    self.transaction = Some(transaction);
+                    self.transaction = opened;
                 }
                 Step::Rcpt(rcpt) => {
                     let transaction = self.transaction.as_mut().ok_or(End::Closed("internal_error"))?;

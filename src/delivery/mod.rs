@@ -48,7 +48,7 @@ use maildir::Place;
 pub use listing::messages;
 pub use maildir::Folder;
 pub use recovery::{Recovery, TMP_AGE_MAX_S, recover};
-pub use trouble::{Kind, Trouble};
+pub use trouble::{Kind, LogLimit, Trouble};
 
 /// What is to be stored, the same for all recipients.
 pub struct Mail<'a> {
@@ -183,8 +183,7 @@ impl StagedCopy {
         // From here on a failure removes the file.
         let copy = StagedCopy { temporary: true, name, place, claim };
         let trouble = |doing, errno| copy.place.trouble(doing, "tmp", &copy.name, errno);
-        write_all(&file, &mut [IoSlice::new(&stored.trace), IoSlice::new(stored.rest)])
-            .map_err(|errno| trouble("write", errno))?;
+        stored.write(|slices| write_all(&file, slices)).map_err(|errno| trouble("write", errno))?;
         // Final when it fails: the kernel may have dropped what it could not write.
         rustix::fs::fsync(&file).map_err(|errno| trouble("sync", errno))?;
         Ok(copy)

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::blocking::blocking;
+use super::incoming::{Arrived, Room};
 use super::{Receipt, Receiver, Transaction, trace};
 use crate::address::{ForwardPath, Mailbox};
 use crate::authentication::{self, Authentication, MethodResult};
@@ -24,6 +26,8 @@ pub struct Arrival {
     receiver: Arc<Receiver>,
     transaction: Arc<Transaction>,
     message: Arc<Message>,
+    /// What the message takes of the budget. Behind the message: it goes first.
+    _room: Arc<Room>,
     /// Each final mailbox once.
     targets: Arc<[Target]>,
 }
@@ -58,7 +62,7 @@ pub struct Known {
 
 impl Arrival {
     /// Puts the pieces together.
-    pub fn new(receiver: &Arc<Receiver>, transaction: Transaction, message: Message) -> Self {
+    pub fn new(receiver: &Arc<Receiver>, transaction: Transaction, arrived: Arrived) -> Self {
         let mut targets: Vec<Target> = Vec::new();
         let mut known: HashMap<Mailbox, usize> = HashMap::new();
         for (path, recipients) in &transaction.recipients {
@@ -75,15 +79,24 @@ impl Arrival {
         Arrival {
             receiver: receiver.clone(),
             transaction: Arc::new(transaction),
-            message: Arc::new(message),
+            message: Arc::new(arrived.message),
+            _room: Arc::new(arrived.room),
             targets: targets.into(),
+        }
+    }
+
+    /// All of it: ledger, examination, verdicts, delivery.
+    pub async fn conclude(self, record: &mut journal::Transaction) -> (Verdict, Receipt) {
+        match self.look_up(record).await {
+            Ok(known) => self.judge_and_deliver(known, record).await,
+            Err(verdict) => (verdict, Receipt::new()),
         }
     }
 
     /// Who has this very message already? They take no part in what follows (RFC 1047).
     pub async fn look_up(&self, record: &mut journal::Transaction) -> Result<Known, Verdict> {
         let arrival = self.clone();
-        let (receipt, seen) = blocking(move || arrival.look_up_blocking()).await?;
+        let (receipt, seen) = blocking(move || arrival.look_up_blocking()).await.map_err(Verdict::Defer)?;
         let mut claimed = Vec::new();
         for (at, (target, seen)) in self.targets.iter().zip(seen).enumerate() {
             let mut recipient = journal::Recipient::of(&target.forward_path, &target.recipient.mailbox);
@@ -200,7 +213,7 @@ impl Arrival {
                 Verdict::Deliver(if all_junk { Folder::Junk } else { Folder::Inbox })
             }
             Ok(Err(trouble)) => Verdict::Defer(cause_of(&trouble)),
-            Err(verdict) => verdict,
+            Err(cause) => Verdict::Defer(cause),
         }
     }
 
@@ -268,29 +281,5 @@ fn cause_of(trouble: &Trouble) -> Cause {
     match trouble.kind() {
         Kind::Full => Cause::StorageFull,
         _ => Cause::StorageFailed,
-    }
-}
-
-/// How long a sender waits for storage before it is told to try again, in seconds: they wait ten minutes (RFC 5321 section
-/// 4.5.3.2.6), and a file system that hangs may hang for ever.
-const STORAGE_SECONDS_MAX: u64 = 240;
-
-/// Runs what blocks on a thread that may. A panic there is ours, and defers this message alone. Past the deadline the work
-/// goes on, with its claims: the sender's retry finds them in flight, and later the message delivered.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Verdict> {
-    let work = tokio::task::spawn_blocking(work);
-    match tokio::time::timeout(Duration::from_secs(STORAGE_SECONDS_MAX), work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "a delivery thread failed: the message is deferred");
-            Err(Verdict::Defer(Cause::Internal))
-        }
-        Err(_) => {
-            tracing::error!(
-                seconds = STORAGE_SECONDS_MAX,
-                "storage does not answer: the message is deferred; is a file system hanging?"
-            );
-            Err(Verdict::Defer(Cause::StorageFailed))
-        }
     }
 }

@@ -11,11 +11,14 @@
 //! *Guarantees:* 250 at the end of data is said only after every copy and every directory is on disk. Trouble in writing
 //! mail is 4yz; trouble with state or DNS refuses nothing. Blocking work stays off the async workers.
 
+mod blocking;
+mod budget;
 mod evidence;
 mod examine;
 mod incoming;
 mod message;
 mod set_up;
+mod spool;
 mod trace;
 
 use std::sync::Arc;
@@ -100,8 +103,8 @@ pub fn client(receiver: &Arc<Receiver>, id: Id, client: Client) -> Visit {
     Visit { id, client, iprev, _looking_up: looking_up }
 }
 
-/// MAIL: may this sender open a transaction? So far everybody may: refusals are spoken at RCPT and later, so that sender
-/// and recipient are on record. SPF starts.
+/// MAIL: may this sender open a transaction? Everybody may while there is room: refusals are spoken at RCPT and later, so
+/// that sender and recipient are on record. SPF starts.
 pub fn sender(receiver: &Arc<Receiver>, visit: &Visit, mail: &Mail<'_>) -> (Transaction, Reply) {
     let mut transaction = Transaction {
         id: journal::new_id(),
@@ -116,6 +119,12 @@ pub fn sender(receiver: &Arc<Receiver>, visit: &Visit, mail: &Mail<'_>) -> (Tran
         looking_up: None,
         recipients: Vec::new(),
     };
+    // RFC 1870 section 6.1: what cannot be taken now is better refused before it is sent.
+    if mail.envelope().size_octets.is_some_and(|octets| !receiver.budget.has_room_for(octets)) {
+        let reply = Verdict::Defer(Cause::NoRoom).reply(Question::Sender, &transaction.id);
+        transaction.log_refused_sender(&Cause::NoRoom, &reply);
+        return (transaction, reply);
+    }
     let (examiner, cell, sender) = (receiver.examiner.clone(), transaction.spf.clone(), transaction.sender());
     transaction.looking_up = Some(Background::start(async move {
         cell.get_or_init(|| examiner.spf(&sender)).await;
@@ -150,12 +159,13 @@ pub struct Replies {
 
 /// The end of the mail data: what becomes of the message? Hands back the replies, and what to release once they are seen.
 pub async fn message(receiver: &Arc<Receiver>, transaction: Transaction, incoming: Incoming) -> (Replies, Receipt) {
-    let message = incoming.into_message();
-    let mut record = transaction.record(message.octets().len() as u64);
-    let arrival = message::Arrival::new(receiver, transaction, message);
-    let (verdict, receipt) = match arrival.look_up(&mut record).await {
-        Ok(known) => arrival.judge_and_deliver(known, &mut record).await,
-        Err(verdict) => (verdict, Receipt::new()),
+    let mut record = transaction.record(incoming.octets());
+    let (verdict, receipt) = match incoming.arrive().await {
+        Ok(arrived) => message::Arrival::new(receiver, transaction, arrived).conclude(&mut record).await,
+        Err(cause) => {
+            record.recipients = transaction.recipients_on_record();
+            (Verdict::Defer(cause), Receipt::new())
+        }
     };
     let reply = verdict.reply(Question::Message, &record.id);
     record.conclude(verdict.name(), verdict.cause().map(Cause::name), &reply);
@@ -177,9 +187,7 @@ pub fn refused(receiver: &Receiver, transaction: Transaction, octets: u64, reply
 /// A transaction was given up before its end, by RSET or with the connection: it goes on record as well.
 pub fn abandoned(transaction: Transaction) {
     let mut record = transaction.record(0);
-    let recipients =
-        transaction.recipients.iter().flat_map(|(path, recipients)| recipients.iter().map(move |r| (path, r)));
-    record.recipients = recipients.map(|(path, recipient)| journal::Recipient::of(path, &recipient.mailbox)).collect();
+    record.recipients = transaction.recipients_on_record();
     record.verdict = "abandoned";
     record.log();
 }
@@ -232,6 +240,25 @@ impl Transaction {
             reply: String::new(),
             durations: journal::Durations { receive: self.started.elapsed(), ..Default::default() },
         }
+    }
+
+    /// The recipients, before anything became of them.
+    fn recipients_on_record(&self) -> Vec<journal::Recipient> {
+        let recipients =
+            self.recipients.iter().flat_map(|(path, recipients)| recipients.iter().map(move |r| (path, r)));
+        recipients.map(|(path, recipient)| journal::Recipient::of(path, &recipient.mailbox)).collect()
+    }
+
+    fn log_refused_sender(&self, cause: &Cause, reply: &Reply) {
+        tracing::info!(
+            target: "mxkeep::sender",
+            id = %self.id,
+            connection = %self.connection,
+            client = %self.client.address,
+            from = %self.reverse_path,
+            cause = cause.name(),
+            reply = %reply,
+        );
     }
 
     fn log_refused_recipient(&self, path: &ForwardPath, cause: &Cause, reply: &Reply) {

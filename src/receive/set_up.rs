@@ -1,11 +1,12 @@
-//! What the mail path needs, opened in order: store, ledger, recovery, rules, resolver.
+//! What the mail path needs, opened in order: resolver, rules, store, ledger, recovery, temporary files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Examiner;
+use super::budget::Budget;
+use super::{Examiner, spool};
 use crate::authentication::Authenticator;
 use crate::config::{Config, LineEndings};
 use crate::delivery::{self, ledger::Ledger};
@@ -25,6 +26,7 @@ pub struct Receiver {
     pub(super) ledger: Ledger,
     pub(super) deferrals: Deferrals,
     pub(super) counters: Arc<Counters>,
+    pub(super) budget: Arc<Budget>,
 }
 
 /// Why the mail path cannot be opened.
@@ -52,6 +54,8 @@ impl Receiver {
         let mailboxes = Mailboxes::new(&config);
         let ledger = Ledger::new(store.clone());
         delivery::recover(&ledger, &mailboxes.all_maildirs());
+        let spool_directory = config.storage.state.join("tmp");
+        spool::set_up(&spool_directory);
         Ok(Receiver {
             hostname: config.hostname.to_string(),
             line_endings: config.storage.line_endings,
@@ -60,6 +64,7 @@ impl Receiver {
             ledger,
             deferrals: Deferrals::open(store, Timestamp::now()),
             counters: Arc::default(),
+            budget: Arc::new(Budget::new(&config.limits, spool_directory)),
         })
     }
 

@@ -87,6 +87,8 @@ fn causes() -> Vec<Cause> {
         DmarcTemporary { domain: domain() },
         Score { score: 17.2, threshold: 15.0 },
         InFlight,
+        NoRoom,
+        TooBusy,
         StorageFull,
         StorageFailed,
         Internal,
@@ -95,7 +97,7 @@ fn causes() -> Vec<Cause> {
         match cause {
             NotOurDomain | UnknownMailbox | NotificationRecipients | MixedClasses | SeveralAuthors => {}
             MalformedFrom | DmarcReject { .. } | DmarcTemporary { .. } | Score { .. } => {}
-            InFlight | StorageFull | StorageFailed | Internal => {}
+            InFlight | NoRoom | TooBusy | StorageFull | StorageFailed | Internal => {}
         }
     }
     all
