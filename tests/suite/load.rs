@@ -28,8 +28,8 @@ struct Scale {
     percentile: usize,
     slowdown_max: f64,
     large_messages: usize,
-    /// `limits.memory_octets_max`; 0: its default.
-    memory_octets: u64,
+    /// More of the configuration.
+    budgets: &'static str,
     resident_mib_max: u64,
     bad_commands: usize,
 }
@@ -44,7 +44,7 @@ const FULL: Scale = Scale {
     percentile: 99,
     slowdown_max: 1.5,
     large_messages: 200,
-    memory_octets: 0,
+    budgets: "",
     resident_mib_max: 300,
     bad_commands: 10_000,
 };
@@ -59,8 +59,8 @@ const SMALL: Scale = Scale {
     percentile: 90,
     slowdown_max: 4.0,
     large_messages: 8,
-    memory_octets: 16 << 20,
-    resident_mib_max: 110,
+    budgets: "limits.memory_octets_max = 8388608\nlimits.inspection_octets_max = 25165824",
+    resident_mib_max: 90,
     bad_commands: 10_000,
 };
 
@@ -232,8 +232,8 @@ fn slow_clients_leave_a_fast_one_fast() {
     ratios.sort_by(f64::total_cmp);
     let median = ratios[ratios.len() / 2];
     println!(
-        "load: {} slow clients: p99 of a fast one {median:.2} times that without (median of rounds)",
-        scale.slow_clients
+        "load: {} slow clients: p{} of a fast one {median:.2} times that without (median of {} rounds)",
+        scale.slow_clients, scale.percentile, scale.rounds
     );
     assert!(median <= scale.slowdown_max, "{ratios:?}");
     assert_eq!(server.maildir("bob").messages().len(), 0, "nothing of the slow ones was finished");
@@ -271,8 +271,7 @@ fn send_large(number: usize, server: SocketAddr, body: &[u8], middle: &Barrier) 
 #[test]
 fn large_messages_in_parallel_keep_memory_small() {
     let scale = scale();
-    let memory = format!("limits.memory_octets_max = {}", scale.memory_octets);
-    let server = server(if scale.memory_octets == 0 { "" } else { &memory });
+    let server = server(scale.budgets);
     small_message(&mut client(0, server.address()), "warm");
     process::forget_peak(server.pid());
     let before = process::peak_kib(server.pid());
