@@ -74,6 +74,8 @@ pub struct Session {
     start: Start,
     counts: Counts,
     draining: Option<Refused>,
+    /// The line that has begun is a BDAT. Of one too long that is all that is left: it is malformed, and its chunk follows.
+    bdat_begun: bool,
 }
 
 /// What a session is limited in.
@@ -110,7 +112,14 @@ pub enum Step<'s> {
 impl Session {
     /// A session that has just begun.
     pub fn new(settings: Arc<Settings>, start: Start) -> Self {
-        Session { settings, state: State::Connected, start, counts: Counts::default(), draining: None }
+        Session {
+            settings,
+            state: State::Connected,
+            start,
+            counts: Counts::default(),
+            draining: None,
+            bdat_begun: false,
+        }
     }
 
     /// The banner to send first.
@@ -158,8 +167,12 @@ impl Session {
         {
             return Some(Step::Close(reply::not_smtp(&self.settings.hostname), foreign.name()));
         }
+        if let Some(line) = input.line_start() {
+            self.bdat_begun = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"));
+        }
         let command = match input.line()? {
             Line::Complete(line) => Command::parse(line),
+            Line::TooLong if self.bdat_begun => Ok(Command::MalformedBdat),
             Line::TooLong => Err(reply::line_too_long(COMMAND_LINE_OCTETS_MAX)),
         };
         if let Ok(Command::Bdat(announced)) = command {
