@@ -19,6 +19,7 @@ mod rules;
 mod scan;
 mod session_model;
 mod smuggling;
+mod smuggling_chunks;
 mod swaks;
 mod tidy;
 mod trouble_disk;

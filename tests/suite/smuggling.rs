@@ -7,7 +7,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::support::exchange::{Accepted, Cut, WAYS, greeted, insist, server};
+use std::ops::ControlFlow;
+
+use crate::support::exchange::{Accepted, Cut, WAYS, exchange, greeted, insist, insist_closed, server};
 use crate::support::poll::until;
 use crate::support::server::Server;
 use crate::support::server_socket;
@@ -306,6 +308,15 @@ fn addresses_inject_no_header_field() {
             let sender = [b"MAIL FROM:<\"carol", *trick, field, b"\"@client.example>\r\n"].concat();
             insist(&mut client, &name, &sender, cut, &[if printable { "250 2.1.0" } else { "5" }]);
             insist(&mut client, &name, b"RSET\r\n", cut, &["250"]);
+            let international = [sender.strip_suffix(b"\r\n").expect("a line"), b" SMTPUTF8\r\n"].concat();
+            if let ControlFlow::Continue(replies) = exchange(&mut client, &international, cut)
+                && replies[0].starts_with("250")
+            {
+                let data = format!("Subject: international {number} {tls} {cut:?}\r\n\r\n");
+                let wire = [b"RCPT TO:<alice@example.test>\r\nDATA\r\n", data.as_bytes(), b".\r\n"].concat();
+                insist(&mut client, &name, &wire, cut, &["250", "354", "250 2.0.0"]);
+                accepted.add("alice", data.as_bytes());
+            }
             let data = format!("Subject: {number} {tls} {cut:?}\r\n\r\n");
             let data = data.as_bytes();
             let sender = if printable { sender } else { b"MAIL FROM:<>\r\n".to_vec() };
@@ -357,6 +368,24 @@ fn a_stranger_speaks_for_nobody_else() {
         insist(&mut server.client(), "PROXY before the greeting", line, Cut::Whole, &["500 "]);
     }
     assert!(!server.log().contains("192.0.2.1"), "{}", server.log());
+}
+
+/// A browser or a TLS client that was led to this port has no mail for us, whatever stands in what it sends (ALPACA).
+#[test]
+fn other_protocols_carry_no_mail() {
+    let server = server();
+    let transaction = [b"EHLO x\r\n", TRANSACTION, &smuggled("in HTTP"), b".\r\n"].concat();
+    for (tls, cut) in WAYS {
+        for head in ["GET / HTTP/1.1", "POST /x HTTP/1.0", "PUT / HTTP/1.1", "OPTIONS * HTTP/1.1", "PRI * HTTP/2.0"] {
+            let wire = [head.as_bytes(), b"\r\nHost: mx.example.test\r\n\r\n", &transaction].concat();
+            insist_closed(&mut greeted(&server, tls), head, &wire, cut, &["421 4.7.0"]);
+        }
+        if !tls {
+            let wire = [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n", &transaction[..]].concat();
+            insist_closed(&mut greeted(&server, tls), "a ClientHello", &wire, cut, &["421 4.7.0"]);
+        }
+    }
+    Accepted::default().check(&server);
 }
 
 /// What a client says in clear text, before STARTTLS or behind it, has no effect under TLS (RFC 3207 sections 4.2 and 6).
