@@ -8,7 +8,6 @@
 //! *Fails with:* [`StartError`], which says what to do, before anybody was answered.
 
 mod limits;
-mod memory;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -96,7 +95,6 @@ pub struct Server {
 impl Server {
     /// Opens everything and listens. Blocks on recovery: nobody is served before it is done.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        memory::give_back_large_blocks();
         let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
         let listeners = config.listen.smtp.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
