@@ -14,6 +14,7 @@
 //!   ├ receive::sender     (MAIL)     SPF starts
 //!   ├ receive::recipient  (RCPT)     does the mailbox exist?
 //!   ├ Decoder::push       (DATA)     pure
+//!   ├ receive::Incoming              memory, or a temporary file
 //!   ├ receive::message    (end of data)
 //!   │   ├ ledger.look_up            -> recipients that already have this very message: 250, no second copy
 //!   │   ├ examiner.examine          -> SPF, DKIM, DMARC, iprev; the rules' hits
@@ -85,8 +86,8 @@
 //! * **No queue and no bounce.** What cannot be delivered now is refused now, in the session.
 //! * **Nothing from the wire becomes a path.** A local-part finds a Maildir that the configuration made, or none; opens stay
 //!   below the mail root and follow no symbolic link.
-//! * **Everything has a limit**, with a name and a unit at the end of it. Not yet bounded: the memory of all messages that are
-//!   being received together.
+//! * **Everything has a limit**, with a name and a unit at the end of it. The memory of all messages that are being received
+//!   and judged together has one ([`receive`]): past it they live in files, and take turns.
 #![deny(missing_docs)]
 
 pub mod address;

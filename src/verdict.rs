@@ -475,6 +475,8 @@ mod tests {
             DmarcTemporary { domain },
             Score { score: 15.0, threshold: 15.0 },
             InFlight,
+            NoRoom,
+            TooBusy,
             StorageFull,
             StorageFailed,
             Internal,
@@ -482,7 +484,7 @@ mod tests {
         let listed = |cause: &Cause| match cause {
             NotOurDomain | UnknownMailbox | NotificationRecipients | MixedClasses | SeveralAuthors => true,
             MalformedFrom | DmarcReject { .. } | DmarcTemporary { .. } | Score { .. } | InFlight => true,
-            StorageFull | StorageFailed | Internal => true,
+            NoRoom | TooBusy | StorageFull | StorageFailed | Internal => true,
         };
         assert!(causes.iter().all(listed));
         causes

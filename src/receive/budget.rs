@@ -61,9 +61,13 @@ impl Budget {
     /// Waits until a message of this size may be in memory to be judged. A message that is larger than the whole ration
     /// takes all of it. `None`: it did not come to that in time.
     pub async fn ration(&self, octets: u64) -> Option<Ration> {
+        self.ration_within(octets, Duration::from_secs(INSPECTION_SECONDS_MAX)).await
+    }
+
+    async fn ration_within(&self, octets: u64, time: Duration) -> Option<Ration> {
         let wanted = parts(octets.saturating_add(INSPECTION_OVERHEAD_OCTETS)).min(self.inspection_parts_max);
         let permit = self.inspection.clone().acquire_many_owned(wanted);
-        let waited = tokio::time::timeout(Duration::from_secs(INSPECTION_SECONDS_MAX), permit).await;
+        let waited = tokio::time::timeout(time, permit).await;
         waited.ok()?.ok().map(|permit| Ration { _permit: permit })
     }
 
@@ -183,13 +187,13 @@ pub(super) mod tests {
         assert_eq!(budget.taken(), (0, 0, 0));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn rations_are_waited_for_and_not_for_ever() {
         let budget = Arc::new(Budget::new(&limits(0, 0), PathBuf::new()));
         let one = budget.ration(2 << 20).await.expect("a part");
         let other = budget.ration(6 << 20).await.expect("the rest");
         assert_eq!(budget.taken().2, 16 << 10);
-        assert!(budget.ration(1).await.is_none(), "it waits until its time is up");
+        assert!(budget.ration_within(1, Duration::ZERO).await.is_none(), "it waits until its time is up");
         drop((one, other));
         let all = budget.ration(u64::MAX).await.expect("larger than all of it");
         let waiting = tokio::spawn({

@@ -209,7 +209,7 @@ impl Held {
     }
 
     /// Reads the file into memory, and ends it.
-    fn load(mut self: Box<Self>, ration: Ration) -> Result<Arrived, Cause> {
+    fn load(mut self, ration: Ration) -> Result<Arrived, Cause> {
         let Some(file) = self.file.take() else { return Err(Cause::Internal) };
         let octets = spool::read(file, self.written).map_err(|errno| self.trouble("read", errno))?;
         let room = Room { _share: self.share, _ration: Some(ration) };
@@ -222,6 +222,154 @@ impl Held {
         match errno {
             Errno::NOSPC | Errno::DQUOT => Cause::StorageFull,
             _ => Cause::StorageFailed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::budget::tests::limits;
+    use super::*;
+    use std::path::Path;
+    use std::task::Poll;
+
+    const KIB: u64 = 1024;
+
+    /// So much memory for all, half of it for one; so much in flight.
+    fn budget(directory: &Path, memory: u64, in_flight: u64) -> Arc<Budget> {
+        Arc::new(Budget::new(&limits(memory, in_flight), directory.join("tmp")))
+    }
+
+    /// Octets of which no two pieces are the same.
+    fn octets(count: usize) -> Vec<u8> {
+        (0..count).map(|at| b"abcdefghijklmnopqrstuvwxyz0123456789\n"[(at ^ (at >> 8)) % 37]).collect()
+    }
+
+    async fn receive(incoming: &mut Incoming, octets: &[u8]) {
+        for part in octets.chunks(32_768) {
+            incoming.tail().extend_from_slice(part);
+            incoming.settle().await;
+        }
+    }
+
+    fn is_in_file(incoming: &Incoming) -> bool {
+        matches!(&incoming.state, State::Held(held) if held.file.is_some())
+    }
+
+    #[tokio::test]
+    async fn a_message_arrives_as_it_came_from_memory_and_from_a_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for (memory, length, in_file) in [
+            (1 << 20, 500_000, false),
+            (1 << 20, 5_000_000, true),
+            (2 << 10, 1_025, true),
+            (100 * KIB, 300_000, true),
+            (1 << 20, 0, false),
+        ] {
+            let budget = budget(directory.path(), memory, 1 << 30);
+            let sent = octets(length);
+            let mut incoming = Incoming::within(&budget);
+            receive(&mut incoming, &sent).await;
+            assert_eq!(is_in_file(&incoming), in_file, "{length} octets, {memory} in memory");
+            assert_eq!((incoming.octets(), budget.taken().1), (length as u64, length as u64));
+            assert!(budget.taken().0 <= memory + FREE_OCTETS as u64);
+            let arrived = incoming.arrive().await.expect("it arrives");
+            assert_eq!(arrived.message.octets(), sent);
+            assert_eq!((budget.taken().0 == 0, budget.taken().2 > 0), (in_file || length == 0, in_file));
+            drop(arrived);
+            assert_eq!(budget.taken(), (0, 0, 0));
+        }
+        assert_eq!(std::fs::read_dir(directory.path().join("tmp")).expect("made").count(), 0);
+    }
+
+    #[tokio::test]
+    async fn where_memory_is_used_up_messages_go_to_files_early_and_none_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let budget = budget(directory.path(), 256 * KIB, 1 << 30);
+        let (mut first, mut small) = (Incoming::within(&budget), Incoming::within(&budget));
+        receive(&mut first, &octets(128 << 10)).await;
+        assert!(!is_in_file(&first));
+        let mut others: Vec<Incoming> = (0..20).map(|_| Incoming::within(&budget)).collect();
+        for other in &mut others {
+            receive(other, &octets(100_000)).await;
+        }
+        assert!(others.iter().filter(|other| is_in_file(other)).count() >= 18);
+        assert!(budget.taken().0 <= 256 * KIB + 21 * FREE_OCTETS as u64, "{:?}", budget.taken());
+        receive(&mut small, &octets(5_000)).await;
+        assert!(!is_in_file(&small), "what every message may have");
+        for other in others {
+            assert_eq!(other.arrive().await.expect("it arrives").message.octets(), octets(100_000));
+        }
+        drop((first, small));
+        assert_eq!(budget.taken(), (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn past_all_that_may_be_in_flight_a_message_is_dropped_as_it_comes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let budget = budget(directory.path(), 1 << 20, 1_000_000);
+        let (mut one, mut other) = (Incoming::within(&budget), Incoming::within(&budget));
+        receive(&mut one, &octets(600_000)).await;
+        receive(&mut other, &octets(600_000)).await;
+        assert!(budget.taken().1 == 600_000 && other.tail().capacity() <= 65_536);
+        assert_eq!(other.octets(), 600_000);
+        assert_eq!(other.arrive().await.err(), Some(Cause::NoRoom));
+        assert!(one.arrive().await.is_ok());
+        assert_eq!(budget.taken(), (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_used_dooms_large_messages_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("tmp"), "a file").expect("written");
+        let budget = budget(directory.path(), 1 << 20, 1 << 30);
+        let (mut small, mut large) = (Incoming::within(&budget), Incoming::within(&budget));
+        receive(&mut small, &octets(1_000)).await;
+        receive(&mut large, &octets(3_000_000)).await;
+        assert_eq!(budget.taken().1, 1_000);
+        assert_eq!(large.octets(), 3_000_000);
+        assert_eq!(large.arrive().await.err(), Some(Cause::StorageFailed));
+        assert!(small.arrive().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn whatever_ends_a_message_everything_is_given_back() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let budget = budget(directory.path(), 256 * KIB, 1 << 30);
+        // RSET or the end of the connection, at any point.
+        for length in [0, 10, 100_000, 1_000_000] {
+            let mut incoming = Incoming::within(&budget);
+            receive(&mut incoming, &octets(length)).await;
+        }
+        assert_eq!(budget.taken(), (0, 0, 0));
+        // A panic, with a message that has arrived.
+        let shared = budget.clone();
+        let panicked = tokio::spawn(async move {
+            let mut incoming = Incoming::within(&shared);
+            receive(&mut incoming, &octets(1_000_000)).await;
+            let _arrived = incoming.arrive().await.ok();
+            assert_eq!(shared.taken(), (0, 0, 0), "on purpose: this message belongs to a test");
+        });
+        assert!(panicked.await.is_err_and(|error| error.is_panic()));
+        assert_eq!(budget.taken(), (0, 0, 0));
+        // A connection that ends while a blocking thread has what is held: given back when that thread is done.
+        let mut incoming = Incoming::within(&budget);
+        receive(&mut incoming, &octets(10_000)).await;
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let (end, may_end) = std::sync::mpsc::channel::<()>();
+        let mut changing = Box::pin(incoming.change(move |held| {
+            begun.send(()).expect("the test waits");
+            may_end.recv().expect_err("the test lets go");
+            held.write_piece()
+        }));
+        assert!(std::future::poll_fn(|cx| Poll::Ready(changing.as_mut().poll(cx))).await.is_pending());
+        has_begun.recv().expect("the thread has begun");
+        drop(changing);
+        drop(incoming);
+        assert_eq!(budget.taken().1, 10_000);
+        drop(end);
+        while budget.taken() != (0, 0, 0) {
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -4,6 +4,7 @@
 //! client     (connect)       iprev starts
 //! sender     (MAIL)          SPF starts
 //! recipient  (RCPT)          does the mailbox exist?
+//! Incoming   (DATA)          memory, or a temporary file
 //! message    (end of data)   ledger, examination, verdicts, delivery, record
 //! seen       (afterwards)    the client has seen our reply: the ledger may forget
 //! ```

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::budget::Budget;
 use super::{Examiner, spool};
 use crate::authentication::Authenticator;
-use crate::config::{Config, LineEndings};
+use crate::config::{Config, Limits, LineEndings};
 use crate::delivery::{self, ledger::Ledger};
 use crate::dns::{DnsError, Resolver};
 use crate::journal::Counters;
@@ -54,6 +54,7 @@ impl Receiver {
         let mailboxes = Mailboxes::new(&config);
         let ledger = Ledger::new(store.clone());
         delivery::recover(&ledger, &mailboxes.all_maildirs());
+        warn_of_limits(&config.limits);
         let spool_directory = config.storage.state.join("tmp");
         spool::set_up(&spool_directory);
         Ok(Receiver {
@@ -109,6 +110,16 @@ pub fn load_rules(paths: &[PathBuf]) -> Result<Rules, rules::LoadError> {
         tracing::warn!("{diagnostic}");
     }
     Ok(rules)
+}
+
+fn warn_of_limits(limits: &Limits) {
+    let Limits { message_octets_max, in_flight_octets_max, .. } = limits;
+    if in_flight_octets_max < message_octets_max {
+        tracing::warn!(
+            "limits.in_flight_octets_max ({in_flight_octets_max}) is smaller than limits.message_octets_max \
+             ({message_octets_max}): a message between the two is deferred each time it comes"
+        );
+    }
 }
 
 /// Opens the store, or one in memory where the disk is full: trouble with state refuses no mail.
