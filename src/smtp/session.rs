@@ -14,7 +14,7 @@ use crate::envelope::{Body, Envelope, Helo};
 use crate::smtp::chunk::{Announced, Chunks};
 use crate::smtp::command::{Command, Parameter, Recipient};
 use crate::smtp::foreign::Foreign;
-use crate::smtp::framing::{COMMAND_LINE_OCTETS_MAX, Input, Line};
+use crate::smtp::framing::{Input, Line};
 use crate::smtp::question::{Chunk, Data, Mail, NewClient, Rcpt};
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::xclient::{self, XClient};
@@ -74,8 +74,6 @@ pub struct Session {
     start: Start,
     counts: Counts,
     draining: Option<Refused>,
-    /// The line that has begun is a BDAT. Of one too long that is all that is left: it is malformed, and its chunk follows.
-    bdat_begun: bool,
 }
 
 /// What a session is limited in.
@@ -112,14 +110,7 @@ pub enum Step<'s> {
 impl Session {
     /// A session that has just begun.
     pub fn new(settings: Arc<Settings>, start: Start) -> Self {
-        Session {
-            settings,
-            state: State::Connected,
-            start,
-            counts: Counts::default(),
-            draining: None,
-            bdat_begun: false,
-        }
+        Session { settings, state: State::Connected, start, counts: Counts::default(), draining: None }
     }
 
     /// The banner to send first.
@@ -167,13 +158,9 @@ impl Session {
         {
             return Some(Step::Close(reply::not_smtp(&self.settings.hostname), foreign.name()));
         }
-        if let Some(line) = input.line_start() {
-            self.bdat_begun = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"));
-        }
         let command = match input.line()? {
             Line::Complete(line) => Command::parse(line),
-            Line::TooLong if self.bdat_begun => Ok(Command::MalformedBdat),
-            Line::TooLong => Err(reply::line_too_long(COMMAND_LINE_OCTETS_MAX)),
+            Line::TooLong(start) => Command::too_long(&start),
         };
         if let Ok(Command::Bdat(announced)) = command {
             return self.on_chunk(announced, input);
