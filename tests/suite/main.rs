@@ -8,6 +8,7 @@ mod crash_load;
 mod demo;
 mod dialogues;
 mod from_field;
+mod fuzz_seeds;
 mod ledger;
 mod limits;
 mod policy;
