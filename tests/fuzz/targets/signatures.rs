@@ -22,8 +22,8 @@ thread_local! {
 pub fn run(octets: &[u8]) {
     let (place, octets) = first(octets);
     world::with(|world, _| {
-        // Mail ends with a line end: without one signers differ over an empty last line.
-        let message = Message::from_stored(&[octets, b"\r\n"].concat());
+        // The library's signer takes a last line of white space for text, against RFC 6376 section 3.4.4.
+        let message = Message::from_stored(&[octets.trim_ascii_end(), b"\r\n"].concat());
         let found = verify(world, &message);
         assert!(found.dkim.iter().all(|dkim| dkim.result != MethodResult::Pass), "nobody signed this");
         KEY.with(|key| {
