@@ -9,6 +9,7 @@ mod command;
 mod configuration;
 mod data;
 mod message;
+mod proxy;
 mod records;
 mod results;
 mod rules;
@@ -38,6 +39,7 @@ pub const ALL: &[Target] = &[
     target("configuration", configuration::run),
     target("data", data::run),
     target("message", message::run),
+    target("proxy", proxy::run),
     target("records", records::run),
     target("results", results::run),
     target("rules", rules::run),
