@@ -1,26 +1,60 @@
-//! Mail data: reads it to its end, asks what becomes of it, and sends the replies.
+//! Mail data: reads it to its end, asks what becomes of it, and sends the replies. By DATA, or by BDAT in chunks.
 
 use super::wire::{Stop, Wire};
 use super::{Connection, End};
 use crate::receive::{self, Incoming, Receipt};
-use crate::smtp::{Data, DataError, reply};
+use crate::smtp::{Chunk, ChunkEnd, Data, DataError, reply};
+
+/// Mail data at its end: was it well-formed, and how many octets had it?
+struct Whole {
+    decoded: Result<(), DataError>,
+    octets: u64,
+    incoming: Incoming,
+}
 
 impl Connection {
     /// DATA: reads the mail data to its end, asks what becomes of it, and sends the final reply.
     pub(super) async fn data(&mut self, wire: &mut Wire, data: Data<'_>) -> Result<(), End> {
         wire.queue(&data.go_ahead());
         wire.flush().await?;
-        let mut incoming = Incoming::new(&self.shared.receiver);
-        let (decoded, octets) = match read_mail_data(wire, &data, &mut incoming).await {
-            Err(Stop::Timeout) => {
-                wire.queue(&reply::timeout(&self.shared.settings.hostname));
-                wire.flush().await?;
-                return Err(End::Closed("timeout"));
+        let incoming = Incoming::new(&self.shared.receiver);
+        let read = read_mail_data(wire, &data, incoming).await;
+        let whole = self.in_time(wire, read).await?;
+        self.conclude(wire, data, whole).await
+    }
+
+    /// BDAT: reads one chunk. What came with those before it waits in `self.incoming`.
+    pub(super) async fn chunk(&mut self, wire: &mut Wire, mut chunk: Chunk<'_>) -> Result<(), End> {
+        let mut incoming = self.incoming.take().unwrap_or_else(|| Incoming::new(&self.shared.receiver));
+        let read = read_chunk(wire, &mut chunk, &mut incoming).await;
+        match self.in_time(wire, read).await? {
+            ChunkEnd::Part => {
+                self.incoming = Some(incoming);
+                wire.queue(&chunk.received());
+                Ok(())
             }
-            read => read?,
-        };
+            ChunkEnd::Whole(decoded) => {
+                let whole = Whole { decoded, octets: chunk.octets(), incoming };
+                self.conclude(wire, chunk.whole(), whole).await
+            }
+        }
+    }
+
+    /// A client that is too late is told so.
+    async fn in_time<T>(&self, wire: &mut Wire, read: Result<T, Stop>) -> Result<T, End> {
+        if let Err(Stop::Timeout) = read {
+            wire.queue(&reply::timeout(&self.shared.settings.hostname));
+            wire.flush().await?;
+            return Err(End::Closed("timeout"));
+        }
+        Ok(read?)
+    }
+
+    /// The end of the mail data: asks what becomes of it, and sends the final reply.
+    async fn conclude(&mut self, wire: &mut Wire, data: Data<'_>, whole: Whole) -> Result<(), End> {
         let transaction = self.transaction.take().ok_or(End::Closed("internal_error"))?;
         let receiver = &self.shared.receiver;
+        let Whole { decoded, octets, incoming } = whole;
         let (replies, receipt) = match decoded {
             // In a box: what a message needs is not held by every idle connection.
             Ok(()) => Box::pin(receive::message(receiver, transaction, incoming)).await,
@@ -39,19 +73,28 @@ impl Connection {
     }
 }
 
-/// Reads to the end of the mail data: was it well-formed, and how many octets had it?
-async fn read_mail_data(
-    wire: &mut Wire,
-    data: &Data<'_>,
-    incoming: &mut Incoming,
-) -> Result<(Result<(), DataError>, u64), Stop> {
+/// Reads to the end of the mail data.
+async fn read_mail_data(wire: &mut Wire, data: &Data<'_>, mut incoming: Incoming) -> Result<Whole, Stop> {
     let mut decoder = data.decoder();
     loop {
         let end = decoder.push(&mut wire.input, incoming.tail());
         incoming.settle().await;
-        if let Some(end) = end {
-            return Ok((end, decoder.octets()));
+        if let Some(decoded) = end {
+            return Ok(Whole { decoded, octets: decoder.octets(), incoming });
         }
+        wire.read().await?;
+    }
+}
+
+/// Reads to the end of a chunk. Replies that wait (BDAT may stand in one group with MAIL and RCPT) go out before it waits.
+async fn read_chunk(wire: &mut Wire, chunk: &mut Chunk<'_>, incoming: &mut Incoming) -> Result<ChunkEnd, Stop> {
+    loop {
+        let end = chunk.push(&mut wire.input, incoming.tail());
+        incoming.settle().await;
+        if let Some(end) = end {
+            return Ok(end);
+        }
+        wire.flush().await?;
         wire.read().await?;
     }
 }

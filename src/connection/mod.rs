@@ -19,10 +19,11 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::config::Network;
 use crate::envelope::Client;
 use crate::journal;
-use crate::receive::{self, Receipt, Receiver, Transaction, Visit};
-use crate::smtp::{Session, Settings, Step, reply};
+use crate::receive::{self, Incoming, Receipt, Receiver, Transaction, Visit};
+use crate::smtp::{NewClient, Session, Settings, Start, Step, reply};
 use wire::{Stop, Wire};
 
 pub use tls::Acceptor;
@@ -36,6 +37,8 @@ pub struct Shared {
     pub settings: Arc<Settings>,
     /// For STARTTLS.
     pub tls: Option<Acceptor>,
+    /// Peers that may say XCLIENT.
+    pub xclient_from: Arc<[Network]>,
     /// Becomes true when the service stops.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -43,7 +46,9 @@ pub struct Shared {
 /// Serves one client to its end.
 pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
     let started = Instant::now();
-    let mut session = Session::new(shared.settings.clone(), false);
+    // The TCP peer's own address, whomever it speaks for.
+    let xclient = shared.xclient_from.iter().any(|network| network.contains(client.address));
+    let mut session = Session::new(shared.settings.clone(), Start { tls: false, xclient });
     let mut wire = Wire::new(stream);
     let mut connection = Connection::new(client, shared);
     wire.queue(&session.banner());
@@ -82,6 +87,8 @@ struct Connection {
     shared: Shared,
     visit: Visit,
     transaction: Option<Transaction>,
+    /// The chunks of the open transaction.
+    incoming: Option<Incoming>,
     unseen: Unseen,
     commands: u64,
     transactions: u64,
@@ -116,12 +123,16 @@ impl From<Stop> for End {
 impl Connection {
     fn new(client: Client, shared: Shared) -> Self {
         let visit = receive::client(&shared.receiver, journal::new_id(), client);
-        Connection { shared, visit, transaction: None, unseen: Unseen::default(), commands: 0, transactions: 0 }
+        let unseen = Unseen::default();
+        Connection { shared, visit, transaction: None, incoming: None, unseen, commands: 0, transactions: 0 }
     }
 
     /// Commands and replies, until TLS is to begin (`Ok`) or the connection ends.
     async fn converse(&mut self, wire: &mut Wire, session: &mut Session) -> Result<Acceptor, End> {
         loop {
+            if session.envelope().is_none() {
+                self.abandon();
+            }
             let from = wire.input.position();
             let Some(step) = session.step(&mut wire.input) else {
                 self.wait(wire, session).await?;
@@ -143,15 +154,17 @@ impl Connection {
                     wire.queue(&rcpt.answer(reply));
                 }
                 Step::Data(data) => self.data(wire, data).await?,
+                Step::Chunk(chunk) => self.chunk(wire, chunk).await?,
+                Step::Client(client) => self.start_over(wire, client),
                 Step::StartTls(reply) => {
                     wire.queue(&reply);
                     wire.flush().await?;
                     return self.shared.tls.clone().ok_or(End::Closed("no_tls"));
                 }
-                Step::Close(reply) => {
+                Step::Close(reply, why) => {
                     wire.queue(&reply);
                     wire.flush().await?;
-                    return Err(End::Closed(if reply.code() == 221 { "quit" } else { "too_many_errors" }));
+                    return Err(End::Closed(why));
                 }
             }
         }
@@ -177,8 +190,22 @@ impl Connection {
         Err(End::Closed(why))
     }
 
+    /// XCLIENT: a trusted proxy speaks for this client from now on. Its record is kept under the same id.
+    /// The limits of connections a client still count this one for the proxy: `server` counts before it hands over.
+    fn start_over(&mut self, wire: &mut Wire, new: NewClient<'_>) {
+        let proxy = &self.visit.client;
+        let address = new.address().unwrap_or(proxy.address);
+        let port = new.port().unwrap_or(if new.address().is_some() { 0 } else { proxy.port });
+        tracing::info!(target: "mxkeep::connection", id = %self.visit.id, proxy = %proxy.address, client = %address, "xclient");
+        let client = Client { address, port, tls: proxy.tls.clone() };
+        self.visit = receive::client(&self.shared.receiver, self.visit.id, client);
+        let banner = new.banner();
+        wire.queue(&new.answer(banner));
+    }
+
     /// A transaction that is open never came to its end.
     fn abandon(&mut self) {
+        self.incoming = None;
         if let Some(transaction) = self.transaction.take() {
             receive::abandoned(transaction);
         }

@@ -237,11 +237,12 @@ impl Arrival {
 
     /// All trace fields of one copy (RFC 5321 section 4.4), top to bottom.
     fn trace(&self, target: &Target, common: &str, examination: &Examination) -> Vec<u8> {
-        let Transaction { client, helo, id, time, reverse_path, .. } = &*self.transaction;
+        let Transaction { client, helo, smtputf8, id, time, reverse_path, .. } = &*self.transaction;
         let iprev = examination.authentication.as_ref().map(|found| &found.iprev);
         let reception = trace::Reception {
             client,
             helo: helo.as_ref(),
+            smtputf8: *smtputf8,
             client_name: iprev.and_then(|iprev| iprev.name.as_ref()).map(|name| name.as_str()),
             hostname: &self.receiver.hostname,
             id,

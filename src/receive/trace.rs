@@ -24,6 +24,8 @@ pub struct Reception<'a> {
     pub client: &'a Client,
     /// What they called themselves.
     pub helo: Option<&'a Helo>,
+    /// MAIL had SMTPUTF8.
+    pub smtputf8: bool,
     /// The client's verified name (iprev), if it has one.
     pub client_name: Option<&'a str>,
     /// Our name.
@@ -34,12 +36,14 @@ pub struct Reception<'a> {
     pub time: Timestamp,
 }
 
-/// `Received` (RFC 5321 section 4.4; the protocol's name by RFC 3848). Each copy names its own recipient only.
+/// `Received` (RFC 5321 section 4.4; the protocol's name by RFC 3848 and RFC 6531 section 4.3). Each copy names its own recipient only.
 pub fn received(reception: &Reception, forward_path: &ForwardPath) -> String {
-    let Reception { client, helo, client_name, hostname, id, time } = reception;
+    let Reception { client, helo, smtputf8, client_name, hostname, id, time } = reception;
     let name = helo.map_or_else(|| "unknown".to_owned(), |helo| helo.host.to_string());
     let extended = helo.is_some_and(|helo| helo.extended);
     let with = match (&client.tls, extended) {
+        (Some(_), _) if *smtputf8 => "UTF8SMTPS",
+        (None, _) if *smtputf8 => "UTF8SMTP",
         (Some(_), _) => "ESMTPS",
         (None, true) => "ESMTP",
         (None, false) => "SMTP",
@@ -82,6 +86,7 @@ mod tests {
         let reception = Reception {
             client: &client,
             helo: Some(&helo),
+            smtputf8: false,
             client_name: Some("ptr.example.com"),
             hostname: "mx.example.org",
             id: &id,

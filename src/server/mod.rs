@@ -88,6 +88,7 @@ pub struct Server {
     receiver: Arc<Receiver>,
     settings: Arc<Settings>,
     tls: Option<Acceptor>,
+    xclient_from: Arc<[config::Network]>,
     limiter: Arc<Limiter>,
 }
 
@@ -101,13 +102,16 @@ impl Server {
             hostname: config.hostname.to_string(),
             message_octets_max: config.limits.message_octets_max,
             recipients_max: config.limits.recipients_max,
+            messages_max: config.limits.messages_max,
+            refused_recipients_max: config.limits.refused_recipients_max,
             starttls: tls.is_some(),
             bad_commands_max: config.limits.bad_commands_max,
         });
+        let xclient_from = config.listen.xclient_from.as_slice().into();
         let limiter = Arc::new(Limiter::new(config.limits.connections_max, config.limits.connections_per_client_max));
         let set_up = tokio::task::spawn_blocking(move || Receiver::set_up(config));
         let receiver = Arc::new(set_up.await.map_err(|_| SetUpError::Panicked)??);
-        Ok(Server { listeners, addresses, receiver, settings, tls, limiter })
+        Ok(Server { listeners, addresses, receiver, settings, tls, xclient_from, limiter })
     }
 
     /// Where it listens, ports chosen by the system included.
@@ -129,6 +133,7 @@ impl Server {
                 receiver: self.receiver.clone(),
                 settings: self.settings.clone(),
                 tls: self.tls.clone(),
+                xclient_from: self.xclient_from.clone(),
                 shutdown: stop.clone(),
             };
             accepting.spawn(accept(listener, shared, self.limiter.clone(), sessions.clone()));

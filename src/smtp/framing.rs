@@ -61,6 +61,11 @@ impl Input {
         &self.octets[self.start..]
     }
 
+    /// What waits, if it is the beginning of a line.
+    pub(super) fn line_start(&self) -> Option<&[u8]> {
+        (self.discarded == 0).then(|| self.pending())
+    }
+
     /// Nothing waits, and no line has begun.
     pub fn is_empty(&self) -> bool {
         self.pending().is_empty() && self.discarded == 0
@@ -75,7 +80,14 @@ impl Input {
         }
     }
 
-    fn consume(&mut self, octets: usize) {
+    /// The octets that wait, at most so many of them.
+    pub(super) fn front(&self, octets_max: u64) -> &[u8] {
+        let octets = usize::try_from(octets_max).unwrap_or(usize::MAX);
+        self.pending().get(..octets).unwrap_or(self.pending())
+    }
+
+    /// Drops octets that were understood, at most as many as wait.
+    pub(super) fn consume(&mut self, octets: usize) {
         self.start += octets;
         self.scanned = 0;
         if self.start == self.octets.len() {

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::envelope::Id;
+use crate::smtp::command::VERBS;
 
 /// The longest reply line in octets, CRLF included (RFC 5321 section 4.5.3.1.5).
 pub const LINE_OCTETS_MAX: usize = 512;
@@ -107,10 +108,18 @@ pub fn helo(hostname: &str) -> Reply {
     Reply::plain(250, hostname.to_owned())
 }
 
-/// `HELP` (RFC 5321 section 4.1.1.8).
-pub fn help() -> Reply {
-    Reply::new(214, Enhanced(2, 0, 0), "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS")
-        .line("RFC 5321; ask postmaster for help")
+/// `HELP` (RFC 5321 section 4.1.1.8), all of it or about one command.
+pub fn help(topic: Option<&'static str>) -> Reply {
+    let commands = match topic {
+        None => VERBS.join(" "),
+        Some(verb) => format!("{verb} is known here"),
+    };
+    Reply::new(214, Enhanced(2, 0, 0), commands).line("RFC 5321; ask postmaster for help")
+}
+
+/// `HELP` about what is no command here (RFC 5321 section 4.2.2).
+pub fn unknown_topic() -> Reply {
+    Reply::new(504, Enhanced(5, 5, 4), "There is no help on that: HELP alone lists the commands")
 }
 
 /// `RSET` and `NOOP` (RFC 5321 sections 4.1.1.5 and 4.1.1.9).
@@ -123,9 +132,28 @@ pub fn cannot_verify() -> Reply {
     Reply::new(252, Enhanced(2, 5, 2), "Cannot VRFY user; RCPT TO tells")
 }
 
+/// `EXPN`: no list is shown (RFC 5321 section 7.3: 252, as if it were on).
+pub fn cannot_expand() -> Reply {
+    Reply::new(252, Enhanced(2, 5, 2), "Cannot EXPN a list; RCPT TO tells")
+}
+
 /// `DATA` may go on (RFC 5321 section 4.1.1.4).
 pub fn start_mail_input() -> Reply {
     Reply::plain(354, "Start mail input; end with <CRLF>.<CRLF>")
+}
+
+/// A chunk is here, and the message goes on (RFC 3030 section 2).
+pub fn chunk(octets: u64) -> Reply {
+    Reply::new(250, Enhanced(2, 0, 0), format!("{octets} octets received"))
+}
+
+/// `BDAT` that does not say how much follows it: the last reply.
+pub fn malformed_bdat() -> Reply {
+    Reply::new(
+        501,
+        Enhanced(5, 5, 4),
+        "BDAT <octets> [LAST] is needed: cannot tell mail data from commands, closing connection",
+    )
 }
 
 /// `STARTTLS` may go on (RFC 3207 section 4).
@@ -173,6 +201,11 @@ pub fn bad_forward_path(why: impl fmt::Display) -> Reply {
     Reply::new(501, Enhanced(5, 1, 3), format!("Syntax error in the forward-path: {why}"))
 }
 
+/// An address with octets over 127 and no SMTPUTF8 on MAIL (RFC 6531 section 3.5).
+pub fn not_ascii() -> Reply {
+    Reply::new(553, Enhanced(5, 6, 7), "The address is not ASCII: MAIL needs SMTPUTF8")
+}
+
 /// An ESMTP parameter that was not offered (RFC 5321 section 4.1.1.11).
 pub fn unknown_parameter(keyword: &str) -> Reply {
     Reply::new(555, Enhanced(5, 5, 4), format!("Parameter not offered: {keyword}"))
@@ -210,6 +243,26 @@ pub fn bare_line_end() -> Reply {
 /// More malformed or refused commands than one session may send.
 pub fn too_many_errors(hostname: &str) -> Reply {
     Reply::new(421, Enhanced(4, 7, 0), format!("{hostname} too many errors, closing connection"))
+}
+
+/// More recipients refused than one session may have: somebody guesses names.
+pub fn too_many_refused_recipients(hostname: &str) -> Reply {
+    Reply::new(421, Enhanced(4, 7, 0), format!("{hostname} too many refused recipients, closing connection"))
+}
+
+/// More messages than LIMITS announced (RFC 9422 section 4.1).
+pub fn too_many_messages(hostname: &str, messages_max: u32) -> Reply {
+    Reply::new(421, Enhanced(4, 7, 0), format!("{hostname} at most {messages_max} messages a session, connect again"))
+}
+
+/// HTTP, or TLS where STARTTLS is needed first.
+pub fn not_smtp(hostname: &str) -> Reply {
+    Reply::new(421, Enhanced(4, 7, 0), format!("{hostname} speaks SMTP, closing connection"))
+}
+
+/// XCLIENT from a peer that may not say it.
+pub fn xclient_refused() -> Reply {
+    Reply::new(550, Enhanced(5, 7, 0), "XCLIENT is not for you")
 }
 
 /// Nothing came in time (RFC 5321 section 4.5.3.2).

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use mxkeep::address::{ForwardPath, Mailbox, ReversePath};
-use mxkeep::smtp::{Data, DataError, Enhanced, Input, Mail, Rcpt, Reply, Session, Step};
+use mxkeep::smtp::{Chunk, ChunkEnd, Data, DataError, Enhanced, Input, Mail, Rcpt, Reply, Session, Start, Step};
 
 use super::dialogue::{Received, Settings};
 
@@ -37,15 +37,21 @@ struct Client<'a, I: Iterator<Item = Event<'a>>> {
     events: I,
     input: Input,
     fed: usize,
+    /// The chunks of the open transaction.
+    chunks: Vec<u8>,
     outcome: Outcome,
 }
 
 /// Runs a session over what the client does.
 pub fn run<'a>(settings: Settings, events: impl Iterator<Item = Event<'a>>) -> Outcome {
-    let mut session = Session::new(Arc::new(session_settings(settings)), false);
-    let mut client = Client { events, input: Input::default(), fed: 0, outcome: Outcome::default() };
+    let mut session = Session::new(Arc::new(session_settings(settings)), Start::default());
+    let mut client =
+        Client { events, input: Input::default(), fed: 0, chunks: Vec::new(), outcome: Outcome::default() };
     client.send(&session.banner());
     loop {
+        if session.envelope().is_none() {
+            client.chunks.clear();
+        }
         let step = session.step(&mut client.input);
         match step {
             None if client.receive() => {}
@@ -54,6 +60,11 @@ pub fn run<'a>(settings: Settings, events: impl Iterator<Item = Event<'a>>) -> O
             Some(Step::Mail(mail)) => client.send(&answer_mail(mail)),
             Some(Step::Rcpt(rcpt)) => client.send(&answer_rcpt(rcpt)),
             Some(Step::Data(data)) => client.data(data),
+            Some(Step::Chunk(chunk)) => client.chunk(chunk),
+            Some(Step::Client(new)) => {
+                let banner = new.banner();
+                client.send(&new.answer(banner));
+            }
             Some(Step::StartTls(reply)) => {
                 client.send(&reply);
                 match client.handshake() {
@@ -62,7 +73,7 @@ pub fn run<'a>(settings: Settings, events: impl Iterator<Item = Event<'a>>) -> O
                     None => break,
                 }
             }
-            Some(Step::Close(reply)) => {
+            Some(Step::Close(reply, _)) => {
                 client.send(&reply);
                 return client.close();
             }
@@ -76,6 +87,8 @@ fn session_settings(settings: Settings) -> mxkeep::smtp::Settings {
         hostname: "mx.example.test".to_owned(),
         message_octets_max: settings.message_octets_max,
         recipients_max: settings.recipients_max,
+        messages_max: 1_000,
+        refused_recipients_max: 50,
         starttls: settings.starttls,
         bad_commands_max: settings.bad_commands_max,
     }
@@ -120,6 +133,28 @@ impl<'a, I: Iterator<Item = Event<'a>>> Client<'a, I> {
                 None => return,
             }
         };
+        self.conclude(data, end, octets);
+    }
+
+    /// Reads a chunk, and at the end of the message answers as after DATA.
+    fn chunk(&mut self, mut chunk: Chunk<'_>) {
+        let end = loop {
+            match chunk.push(&mut self.input, &mut self.chunks) {
+                Some(end) => break end,
+                None if self.receive() => {}
+                None => return,
+            }
+        };
+        match end {
+            ChunkEnd::Part => self.send(&chunk.received()),
+            ChunkEnd::Whole(end) => {
+                let octets = std::mem::take(&mut self.chunks);
+                self.conclude(chunk.whole(), end, octets);
+            }
+        }
+    }
+
+    fn conclude(&mut self, data: Data<'_>, end: Result<(), DataError>, octets: Vec<u8>) {
         let reply = data_reply(&data, end);
         if reply.is_positive()
             && let Some(envelope) = data.envelope()
