@@ -35,6 +35,7 @@
 //! |---|---|---|---|
 //! | 1 | [`address`] | domains, mailboxes, reverse-paths and forward-paths; a value in hand is legal | `idna` |
 //! | 1 | [`message`] | mail data as received, and its header fields | |
+//! | 1 | [`received`] | what a Received field says of one hop | |
 //! | 1 | [`mime`] | the parts of a message and their encodings | |
 //! | 1 | [`dns`] | the resolver; "there is none" and "nobody could tell" are different answers | `hickory_resolver` |
 //! | 1 | [`store`] | small records that survive a restart | `rocksdb` |
@@ -91,6 +92,7 @@
 
 pub mod address;
 pub mod message;
+pub mod received;
 pub mod mime;
 pub mod dns;
 pub mod store;

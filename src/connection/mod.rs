@@ -6,6 +6,7 @@
 //! *Never does:* parse, or decide.
 
 mod data;
+pub mod proxy;
 mod tls;
 mod wire;
 

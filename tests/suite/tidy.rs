@@ -23,6 +23,7 @@ const fn module(name: &'static str, row: u8) -> Module {
 const MODULES: &[Module] = &[
     module("address", 1),
     module("message", 1),
+    module("received", 1),
     module("mime", 1),
     module("dns", 1),
     module("store", 1),

@@ -35,7 +35,11 @@ fn check_host(text: &str) {
 fn check_mailbox(text: &str) {
     let parsed = Mailbox::parse(text);
     if let Some((local_part, host)) = text.split_once('@').filter(|(local_part, _)| !local_part.starts_with('"')) {
-        let host = if host.starts_with('[') { Host::parse(host).is_ok() } else { is_domain(host) };
+        let host = match host {
+            literal if literal.starts_with('[') => Host::parse(literal).is_ok(),
+            ascii if ascii.is_ascii() => is_domain(ascii),
+            labels => Domain::from_unicode(labels).is_ok() && !labels.ends_with('.'),
+        };
         let within = local_part.len() <= LOCAL_PART_OCTETS_MAX;
         assert_eq!(parsed.is_ok(), is_dot_string(local_part) && within && host, "{text:?}");
     }
@@ -50,7 +54,7 @@ fn check_mailbox(text: &str) {
 
 fn check_local_part(local_part: &str) {
     assert!((1..=LOCAL_PART_OCTETS_MAX).contains(&local_part.len()), "{local_part:?}");
-    assert!(!local_part.contains(|c: char| c.is_control()), "{local_part:?}");
+    assert!(!local_part.contains(|c: char| c.is_control() || is_line_end(c)), "{local_part:?}");
 }
 
 /// As given, and between brackets: most of what is made up has none.
@@ -75,8 +79,16 @@ fn is_domain(text: &str) -> bool {
     text.len() <= DOMAIN_OCTETS_MAX && text.split('.').all(label)
 }
 
-/// RFC 5321 section 4.1.2 `Dot-string`.
+/// Line and paragraph separator.
+fn is_line_end(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// RFC 5321 section 4.1.2 `Dot-string`, with the UTF-8 of RFC 6531 section 3.3.
 fn is_dot_string(text: &str) -> bool {
-    let atext = |c: char| matches!(c, '!'..='~') && !"()<>[]:;@\\,.\"".contains(c);
+    let atext = |c: char| match c {
+        '\0'..='\u{7f}' => matches!(c, '!'..='~') && !"()<>[]:;@\\,.\"".contains(c),
+        c => !c.is_control() && !is_line_end(c),
+    };
     text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(atext))
 }

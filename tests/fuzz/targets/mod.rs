@@ -5,11 +5,13 @@
 
 mod address;
 mod author;
+mod bdat;
 mod command;
 mod configuration;
 mod data;
 mod message;
 mod proxy;
+mod received;
 mod records;
 mod results;
 mod rules;
@@ -35,11 +37,13 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
 pub const ALL: &[Target] = &[
     target("address", address::run),
     target("author", author::run),
+    target("bdat", bdat::run),
     target("command", command::run),
     target("configuration", configuration::run),
     target("data", data::run),
     target("message", message::run),
     target("proxy", proxy::run),
+    target("received", received::run),
     target("records", records::run),
     target("results", results::run),
     target("rules", rules::run),

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 
 use mxkeep::address::{Domain, Host, ReversePath};
+use mxkeep::authentication::signing::Signer;
 use mxkeep::authentication::{Authentication, Authenticator};
 use mxkeep::dns::Resolver;
 use mxkeep::dns::responder::{Record, Responder, Zone};
@@ -22,6 +23,8 @@ pub struct World {
     runtime: Runtime,
     responder: Responder,
     authenticator: Authenticator,
+    /// Signs for signer.example. Its key is published.
+    pub signer: Signer,
     inputs: usize,
 }
 
@@ -51,6 +54,8 @@ impl World {
         zone.add("loop.example", Record::txt("v=spf1 include:loop.example -all"));
         zone.add("pass.example", Record::A(Ipv4Addr::new(192, 0, 2, 1)));
         zone.add("pass.example", Record::Mx(10, "pass.example".to_owned()));
+        let signer = Signer::ed25519(&Domain::parse("signer.example").expect("a domain"), "s").expect("a key");
+        zone.add(signer.dns_name(), Record::txt(signer.dns_record()));
         zone.add("1.2.0.192.in-addr.arpa", Record::Ptr("pass.example".to_owned()));
         let (responder, authenticator) = runtime.block_on(async {
             let responder = Responder::start(zone).await.expect("a responder");
@@ -58,7 +63,7 @@ impl World {
             let hostname = Domain::parse("mx.example.org").expect("a domain");
             (responder, Authenticator::new(resolver, hostname))
         });
-        World { runtime, responder, authenticator, inputs: 0 }
+        World { runtime, responder, authenticator, signer, inputs: 0 }
     }
 
     /// Publishes a record.
