@@ -65,7 +65,7 @@ pub const KEYS: &[Key] = &[
         "listen.xclient_from",
         Default("[]"),
         "",
-        "Networks of the peers that may say with XCLIENT for whom they speak. Not in force yet.",
+        "Networks of the peers that may say with XCLIENT for whom they speak.",
     ),
     key(
         "listen.trusted_relays",

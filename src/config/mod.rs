@@ -71,7 +71,7 @@ pub struct Listen {
     pub smtps: Vec<SocketAddr>,
     /// `listen.proxy_protocol_from`: peers that speak the PROXY protocol. Not in force yet.
     pub proxy_protocol_from: Vec<Network>,
-    /// `listen.xclient_from`: peers that may send XCLIENT. Not in force yet.
+    /// `listen.xclient_from`: peers that may send XCLIENT.
     pub xclient_from: Vec<Network>,
     /// `listen.trusted_relays`: gateways and backup MXs of ours.
     pub trusted_relays: Vec<Network>,

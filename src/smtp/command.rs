@@ -9,6 +9,7 @@
 use crate::address::{ForwardPath, Host, ReversePath};
 use crate::envelope::Body;
 use crate::smtp::chunk::Announced;
+use crate::smtp::framing::COMMAND_LINE_OCTETS_MAX;
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::xclient::XClient;
 
@@ -108,6 +109,7 @@ impl Command {
             "RCPT" => rcpt,
             // Whatever is wrong with it, it has octets behind it.
             "BDAT" => return Ok(announced(argument).map_or(Command::MalformedBdat, Command::Bdat)),
+            verb if is_bdat(verb.as_bytes()) => return Ok(Command::MalformedBdat),
             "NOOP" => |_| Ok(Command::Noop),
             "HELP" => |argument| topic(argument).map(Command::Help),
             "VRFY" => |argument| required(argument).map(|()| Command::Vrfy),
@@ -124,6 +126,14 @@ impl Command {
         match argument.contains(illegal) || str::from_utf8(line).is_err() {
             true => Err(reply::illegal_characters()),
             false => read(argument),
+        }
+    }
+
+    /// What is wrong with a line that is too long, by its first octets.
+    pub fn too_long(start: &[u8]) -> Result<Self, Reply> {
+        match is_bdat(start) {
+            true => Ok(Command::MalformedBdat),
+            false => Err(reply::line_too_long(COMMAND_LINE_OCTETS_MAX)),
         }
     }
 }
@@ -144,6 +154,12 @@ fn required(argument: &str) -> Result<(), Reply> {
 
 fn host(argument: &str) -> Result<Host, Reply> {
     Host::parse(argument.trim_start()).map_err(|_| reply::argument("a domain or address literal is needed"))
+}
+
+/// BDAT and anything but a letter: mail data may stand behind that line.
+fn is_bdat(start: &[u8]) -> bool {
+    let (verb, rest) = start.split_at_checked(4).unwrap_or_default();
+    verb.eq_ignore_ascii_case(b"BDAT") && !rest.first().is_some_and(u8::is_ascii_alphabetic)
 }
 
 /// `chunk-size [SP end-marker]` of RFC 3030 section 2.
@@ -338,6 +354,10 @@ mod tests {
             "BDAT 000000000000000000007",
             "BDAT \u{661}",
             "BDAT 1\0",
+            "BDAT  1",
+            "BDAT\t1",
+            "BDAT1",
+            "bdat:1 LAST",
         ] {
             assert_eq!(Command::parse(line.as_bytes()), Ok(Command::MalformedBdat), "{line}");
         }
@@ -356,5 +376,6 @@ mod tests {
         assert!(!international("RCPT TO:<a@xn--bcher-kva.example>"));
         assert_eq!(Command::parse(b"VRFY caf\xe9").unwrap_err().code(), 501);
         assert_eq!(code("VRFY caf\u{e9} SMTPUTF8"), 0);
+        assert_eq!(code("BDATX 1"), 500);
     }
 }

@@ -22,3 +22,6 @@ pub use framing::{DataError, Decoder, Input};
 pub use question::{Chunk, Data, Mail, NewClient, Rcpt};
 pub use reply::{Enhanced, Reply};
 pub use session::{Session, Settings, Start, Step};
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use crate::envelope::{Body, Envelope, Helo};
 use crate::smtp::chunk::{Announced, Chunks};
 use crate::smtp::command::{Command, Parameter, Recipient};
 use crate::smtp::foreign::Foreign;
-use crate::smtp::framing::{COMMAND_LINE_OCTETS_MAX, Input, Line};
+use crate::smtp::framing::{Input, Line};
 use crate::smtp::question::{Chunk, Data, Mail, NewClient, Rcpt};
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::xclient::{self, XClient};
@@ -160,7 +160,7 @@ impl Session {
         }
         let command = match input.line()? {
             Line::Complete(line) => Command::parse(line),
-            Line::TooLong => Err(reply::line_too_long(COMMAND_LINE_OCTETS_MAX)),
+            Line::TooLong(start) => Command::too_long(&start),
         };
         if let Ok(Command::Bdat(announced)) = command {
             return self.on_chunk(announced, input);

@@ -60,7 +60,10 @@ pub fn run<'a>(settings: Settings, events: impl Iterator<Item = Event<'a>>) -> O
             Some(Step::Mail(mail)) => client.send(&answer_mail(mail)),
             Some(Step::Rcpt(rcpt)) => client.send(&answer_rcpt(rcpt)),
             Some(Step::Data(data)) => client.data(data),
-            Some(Step::Chunk(chunk)) => client.chunk(chunk),
+            Some(Step::Chunk(chunk)) => match client.chunk(chunk) {
+                true => {}
+                false => break,
+            },
             Some(Step::Client(new)) => {
                 let banner = new.banner();
                 client.send(&new.answer(banner));
@@ -136,13 +139,13 @@ impl<'a, I: Iterator<Item = Event<'a>>> Client<'a, I> {
         self.conclude(data, end, octets);
     }
 
-    /// Reads a chunk, and at the end of the message answers as after DATA.
-    fn chunk(&mut self, mut chunk: Chunk<'_>) {
+    /// Reads a chunk, and at the end of the message answers as after DATA; `false` if the stream ends in it.
+    fn chunk(&mut self, mut chunk: Chunk<'_>) -> bool {
         let end = loop {
             match chunk.push(&mut self.input, &mut self.chunks) {
                 Some(end) => break end,
                 None if self.receive() => {}
-                None => return,
+                None => return false,
             }
         };
         match end {
@@ -152,6 +155,7 @@ impl<'a, I: Iterator<Item = Event<'a>>> Client<'a, I> {
                 self.conclude(chunk.whole(), end, octets);
             }
         }
+        true
     }
 
     fn conclude(&mut self, data: Data<'_>, end: Result<(), DataError>, octets: Vec<u8>) {
