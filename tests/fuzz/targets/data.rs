@@ -85,7 +85,7 @@ fn lines<'a>(pieces: impl Iterator<Item = &'a [u8]>, rest: &[u8]) -> Vec<Option<
         while let Some(line) = input.line() {
             match line {
                 Line::Complete(line) => lines.push(Some(line.to_vec())),
-                Line::TooLong => lines.push(None),
+                Line::TooLong(_) => lines.push(None),
             }
         }
         assert!(input.pending().len() <= COMMAND_LINE_OCTETS_MAX, "a line that is too long is held");

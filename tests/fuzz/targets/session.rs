@@ -1,11 +1,12 @@
 //! The whole session: structured streams against the model that the test suite believes, and raw octets.
 //!
-//! Of a structured stream each octet is a piece: a command, a line end, the end of mail data.
+//! Of a structured stream each octet is a piece: a command, a chunk (with the octets that follow for its content), a line
+//! end, the end of mail data.
 
 use super::support::{check_wire, find, first};
 use crate::session_model::{COMMANDS, check_agreement, session};
 
-/// Pieces that are no commands.
+/// Pieces that are neither commands nor chunks.
 const PIECES: [&str; 16] = [
     "EHLO client.example\r\nMAIL FROM:<carol@client.example>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n",
     "\r\n.\r\n",
@@ -22,17 +23,28 @@ const PIECES: [&str; 16] = [
     " ",
     "\n.\n",
     "\r.\r",
-    "bcdefghij",
+    "EHLO client.example\r\nMAIL FROM:<carol@client.example> BODY=binaryMIME\r\nRCPT TO:<bob@example.test>\r\n",
 ];
+/// What the content of a chunk is made of.
+const CONTENT: [&str; 8] = ["a", "\r\n", ".", "\r", "\n", "\0", "QUIT\r\n", "b"];
 
 /// Against the model.
 pub fn run(octets: &[u8]) {
     let (sizes, octets) = cuts(octets);
-    let piece = |octet: &u8| match usize::from(*octet) {
-        command if command < COMMANDS.len() => format!("{}\r\n", COMMANDS[command].0),
-        other => PIECES[other % PIECES.len()].to_owned(),
-    };
-    let stream: String = octets.iter().map(piece).collect();
+    let (mut stream, mut octets) = (String::new(), octets.iter().copied());
+    while let Some(octet) = octets.next() {
+        match usize::from(octet) {
+            command if command < COMMANDS.len() => stream += &format!("{}\r\n", COMMANDS[command].0),
+            // The last part of a message, if the sixth bit is set.
+            chunk @ 64..128 => {
+                let content = octets.by_ref().take(chunk & 7).map(|octet| CONTENT[usize::from(octet) % CONTENT.len()]);
+                let content: String = content.collect();
+                let last = if chunk & 32 != 0 { " LAST" } else { "" };
+                stream += &format!("BDAT {}{last}\r\n{content}", content.len());
+            }
+            other => stream += PIECES[other % PIECES.len()],
+        }
+    }
     check_agreement(stream.as_bytes(), &sizes);
 }
 
