@@ -90,7 +90,7 @@ pub enum Meaning {
 
 /// What MAIL says of its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     /// Nothing.
     Plain,
     /// Something that needs EHLO.

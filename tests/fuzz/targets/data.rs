@@ -69,23 +69,26 @@ fn check_lines(stream: &[u8], seed: usize) {
     let mut expected = Vec::new();
     let mut rest = stream;
     while let Some(end) = find(rest, b"\r\n") {
-        expected.push((end + 2 <= COMMAND_LINE_OCTETS_MAX).then(|| rest[..end].to_vec()));
+        expected.push(match end + 2 <= COMMAND_LINE_OCTETS_MAX {
+            true => Ok(rest[..end].to_vec()),
+            false => Err(rest.first_chunk().copied().expect("it is long")),
+        });
         rest = &rest[end + 2..];
     }
     assert_eq!(lines(std::iter::once(stream), rest), expected, "in one piece");
     assert_eq!(lines(pieces(stream, seed), rest), expected, "in pieces");
 }
 
-/// The lines; `None` for one that is too long. `rest` is what has no end yet.
-fn lines<'a>(pieces: impl Iterator<Item = &'a [u8]>, rest: &[u8]) -> Vec<Option<Vec<u8>>> {
+/// The lines; of one that is too long its first octets. `rest` is what has no end yet.
+fn lines<'a>(pieces: impl Iterator<Item = &'a [u8]>, rest: &[u8]) -> Vec<Result<Vec<u8>, [u8; 5]>> {
     let (mut input, mut lines, mut fed) = (Input::default(), Vec::new(), 0);
     for piece in pieces {
         input.extend(piece);
         fed += piece.len() as u64;
         while let Some(line) = input.line() {
             match line {
-                Line::Complete(line) => lines.push(Some(line.to_vec())),
-                Line::TooLong(_) => lines.push(None),
+                Line::Complete(line) => lines.push(Ok(line.to_vec())),
+                Line::TooLong(start) => lines.push(Err(start)),
             }
         }
         assert!(input.pending().len() <= COMMAND_LINE_OCTETS_MAX, "a line that is too long is held");
