@@ -62,8 +62,8 @@ fn naive_v1(octets: &[u8]) -> Option<Header> {
     };
     // A number in its only spelling.
     let port = |text: &str| text.parse::<u16>().ok().filter(|port| port.to_string() == text);
-    (ip(destination)?, port(destination_port)?);
-    Some((Some(SocketAddr::new(ip(source)?.to_canonical(), port(source_port)?)), end + 2))
+    let client = SocketAddr::new(ip(source)?.to_canonical(), port(source_port)?);
+    ip(destination).zip(port(destination_port)).map(|_| (Some(client), end + 2))
 }
 
 fn naive_v2(octets: &[u8]) -> Option<Header> {
