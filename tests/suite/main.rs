@@ -13,6 +13,7 @@ mod dialogues;
 mod disturbance;
 mod foreign_dialogues;
 mod from_field;
+mod fuzz_seeds;
 mod hostile;
 mod large_messages;
 mod ledger;
