@@ -136,6 +136,15 @@ fn each_pair_of_a_certificate_and_its_key_is_checked() {
 }
 
 #[test]
+fn tls_from_the_first_octet_takes_a_certificate() {
+    let text = "hostname = \"mx.example.org\"\nlisten.smtps = [\"[::]:465\"]\n[domains.\"example.org\"]\nmailboxes = [\"alice\"]\n";
+    let said = "mxkeep.toml:2:16: listen.smtps: there is no certificate for it. Add [tls] with certificate and key.";
+    assert_eq!(errors(text), said);
+    assert_eq!(errors(&text.replace("[\"[::]:465\"]", "[]")), "");
+    assert_eq!(errors_with("[listen]\nsmtps = [\"[::]:465\"]"), "");
+}
+
+#[test]
 fn a_default_does_not_stand_against_what_one_address_may_have() {
     let per_network = |more: &str| parse(&format!("{MINIMAL}{more}")).unwrap().0.limits.connections_per_network_max;
     assert_eq!(per_network(""), 100);
@@ -180,15 +189,6 @@ fn what_is_required_is_asked_for() {
 }
 
 /// Such a name must not be taken for the key that it spells.
-#[test]
-fn tls_from_the_first_octet_takes_a_certificate() {
-    let smtps = "hostname = \"mx.example.org\"\nlisten.smtps = [\"[::]:465\"]\n[domains.\"example.org\"]\nmailboxes = [\"a\"]\n";
-    let said = errors(smtps);
-    let wanted = "mxkeep.toml:2:16: listen.smtps: TLS begins there at once, and there is no [tls] section";
-    assert!(said.starts_with(wanted) && said.lines().count() == 1, "{said}");
-    assert_eq!(errors(&format!("tls = {{ certificate = \"c.pem\", key = \"k.pem\" }}\n{smtps}")), "");
-}
-
 #[test]
 fn a_quoted_name_with_dots_is_no_key_of_a_section() {
     let said = errors(&format!("\"limits.recipients_max\" = 5\n{MINIMAL}"));

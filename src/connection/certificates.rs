@@ -281,9 +281,10 @@ mod tests {
         let old = issue(dir, "first", &["mx.example.org"]);
         issue(dir, "second", &["mx.example.net"]);
         let certificates = Certificates::load(&tls(dir, "first", &["second"])).unwrap();
+        // The first that is wrong is named.
         let breaks: [(&str, &dyn Fn()); 3] = [
-            ("is not a sound PEM file", &|| replace(&dir.join("first.crt"), "-----BEGIN CERTIFICATE-----\nAAAA\n")),
             ("cannot be read", &|| fs::remove_file(dir.join("second.key")).unwrap()),
+            ("is not a sound PEM file", &|| replace(&dir.join("first.crt"), "-----BEGIN CERTIFICATE-----\nAAAA\n")),
             // A new certificate whose key has not been written yet.
             ("is not the key of", &|| {
                 issue(dir, "second", &["mx.example.net"]);

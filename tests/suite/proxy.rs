@@ -46,24 +46,28 @@ fn is_seen_as(header: &[u8], client_in_received: &str, client_in_log: &str) {
     client.expect("QUIT", "221");
     let message = server.maildir("alice").take_messages().remove(0);
     let text = String::from_utf8_lossy(&message.octets).into_owned();
-    assert!(text.contains(&format!("Received: from client.example (unknown {client_in_received})")), "{text}");
+    assert!(text.contains(&format!("Received: from client.example ({client_in_received})")), "{text}");
     server.await_log(&format!("client={client_in_log} helo=client.example"));
 }
 
 #[test]
 fn the_client_is_the_one_that_the_balancer_names() {
-    is_seen_as(V1.as_bytes(), "[192.0.2.7]", "192.0.2.7");
-    is_seen_as(b"PROXY TCP6 2001:db8::7 2001:db8::25 4711 25\r\n", "[IPv6:2001:db8::7]", "2001:db8::7");
-    is_seen_as(&v2(0x21, 0x11, &[192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x67, 0, 25]), "[192.0.2.7]", "192.0.2.7");
-    is_seen_as(&v2_tcp6("2001:db8::7", &[4, 0, 1, 0]), "[IPv6:2001:db8::7]", "2001:db8::7");
-    is_seen_as(&v2_tcp6("::ffff:192.0.2.7", b""), "[192.0.2.7]", "192.0.2.7");
+    is_seen_as(V1.as_bytes(), "unknown [192.0.2.7]", "192.0.2.7");
+    is_seen_as(b"PROXY TCP6 2001:db8::7 2001:db8::25 4711 25\r\n", "unknown [IPv6:2001:db8::7]", "2001:db8::7");
+    is_seen_as(
+        &v2(0x21, 0x11, &[192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x67, 0, 25]),
+        "unknown [192.0.2.7]",
+        "192.0.2.7",
+    );
+    is_seen_as(&v2_tcp6("2001:db8::7", &[4, 0, 1, 0]), "unknown [IPv6:2001:db8::7]", "2001:db8::7");
+    is_seen_as(&v2_tcp6("::ffff:192.0.2.7", b""), "unknown [192.0.2.7]", "192.0.2.7");
 }
 
 #[test]
 fn a_balancer_that_speaks_for_itself_is_the_client() {
-    is_seen_as(b"PROXY UNKNOWN\r\n", "[127.0.0.1]", "127.0.0.1");
-    is_seen_as(&v2(0x20, 0x00, b""), "[127.0.0.1]", "127.0.0.1");
-    is_seen_as(&v2(0x21, 0x00, b""), "[127.0.0.1]", "127.0.0.1");
+    is_seen_as(b"PROXY UNKNOWN\r\n", "localhost [127.0.0.1]", "127.0.0.1");
+    is_seen_as(&v2(0x20, 0x00, b""), "localhost [127.0.0.1]", "127.0.0.1");
+    is_seen_as(&v2(0x21, 0x00, b""), "localhost [127.0.0.1]", "127.0.0.1");
 }
 
 /// Not one octet behind the header is lost, and none of it is taken for a command.
