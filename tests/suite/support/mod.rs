@@ -20,6 +20,7 @@ pub mod program;
 pub mod rust_source;
 pub mod server;
 pub mod server_socket;
+pub mod service;
 pub mod shared;
 pub mod smtp_client;
 pub mod strace;
