@@ -452,12 +452,10 @@ mod tests {
             (boundary("boundary=\"b"), boundary("boundary=\"b\""), "ambiguous"),
             (part("Content-Type: text/html\ncontent-type: text/plain"), part("Content-Type: text/html"), "ambiguous"),
             (
-                format!(
-                    "Content-Type: multipart/mixed; boundary=b\nContent-Type: multipart/mixed; boundary=B\n\n--b\n"
-                ),
-                format!(
-                    "Content-Type: multipart/mixed; boundary=b\nContent-Type: MULTIPART/mixed;\n boundary=\"b\"\n\n--b\n"
-                ),
+                "Content-Type: multipart/mixed; boundary=b\nContent-Type: multipart/mixed; boundary=B\n\n--b\n"
+                    .to_owned(),
+                "Content-Type: multipart/mixed; boundary=b\nContent-Type: MULTIPART/mixed;\n boundary=\"b\"\n\n--b\n"
+                    .to_owned(),
                 "ambiguous",
             ),
             (

@@ -40,6 +40,7 @@ pub fn run(path: &Path) -> ExitCode {
     // First of all: see there.
     let inherited = manager::inherited();
     make_files_private();
+    give_memory_back();
     let config = match load_and_warn(path) {
         Ok(config) => config,
         Err(code) => return code,
@@ -140,6 +141,20 @@ impl StopSignals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// Has the C library give large blocks back to the system whenever they are freed. By itself glibc raises the size from which
+/// it does so to that of the largest block that was freed: after one large message it keeps what the others leave.
+fn give_memory_back() {
+    /// Larger blocks are mapped, in octets: glibc's own number at the start.
+    #[cfg(target_env = "gnu")]
+    const MAPPED_OCTETS_MIN: libc::c_int = 128 << 10;
+    // SAFETY: mallopt(3) takes two integers and sets a parameter of the allocator. It must not race with itself, and does
+    // not: this is called once, before there is a second thread. What it returns only says whether it had an effect.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_OCTETS_MIN);
     }
 }
 

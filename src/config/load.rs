@@ -165,10 +165,7 @@ fn check_listen(report: &mut Report, root: &Section<'_>, listen: &Listen) {
             }
         }
         if name == "smtps" && !addresses.is_empty() && !has_tls {
-            value.error(
-                report,
-                "TLS begins there at once, and there is no [tls] section to say with which certificate.",
-            );
+            value.error(report, "there is no certificate for it. Add [tls] with certificate and key.");
         }
     }
 }

@@ -180,16 +180,6 @@ fn what_is_required_is_asked_for() {
 }
 
 #[test]
-fn tls_from_the_first_octet_takes_a_certificate() {
-    let smtps = "hostname = \"mx.example.org\"\nlisten.smtps = [\"[::]:465\"]\n[domains.\"example.org\"]\nmailboxes = [\"a\"]\n";
-    let said = errors(smtps);
-    let wanted = "mxkeep.toml:2:16: listen.smtps: TLS begins there at once, and there is no [tls] section";
-    assert!(said.starts_with(wanted) && said.lines().count() == 1, "{said}");
-    assert_eq!(errors(&format!("tls = {{ certificate = \"c.pem\", key = \"k.pem\" }}\n{smtps}")), "");
-}
-
-/// Such a name must not be taken for the key that it spells.
-#[test]
 fn a_quoted_name_with_dots_is_no_key_of_a_section() {
     let said = errors(&format!("\"limits.recipients_max\" = 5\n{MINIMAL}"));
     assert!(said.starts_with("mxkeep.toml:1:1: \"limits.recipients_max\": there is no such key."), "{said}");

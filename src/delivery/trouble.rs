@@ -72,6 +72,7 @@ fn advice(errno: Errno) -> &'static str {
 }
 
 /// Lets one line a second into the log and counts the rest.
+#[derive(Debug, Default)]
 pub struct LogLimit {
     last_s: AtomicU64,
     held_back: AtomicU64,

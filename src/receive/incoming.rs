@@ -209,7 +209,7 @@ impl Held {
     }
 
     /// Reads the file into memory, and ends it.
-    fn load(mut self: Box<Self>, ration: Ration) -> Result<Arrived, Cause> {
+    fn load(mut self, ration: Ration) -> Result<Arrived, Cause> {
         let Some(file) = self.file.take() else { return Err(Cause::Internal) };
         let octets = spool::read(file, self.written).map_err(|errno| self.trouble("read", errno))?;
         let room = Room { _share: self.share, _ration: Some(ration) };

@@ -73,6 +73,8 @@ fn what_is_no_listening_tcp_socket_is_78() {
         assert!(said.code == Some(78) && said.err.contains("socket activation: "), "{said:?}");
         assert!(said.err.contains(text) && said.err.contains("into the socket unit"), "{said:?}");
     }
+    let said = program::run_command(program::activated(listener(), "smtps"), server.directory(), &arguments);
+    assert!(said.code == Some(78) && said.err.contains("there is no [tls] section"), "{said:?}");
     assert!(!server.directory().join("state/control").exists());
 }
 

@@ -2,11 +2,16 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::support::dialogue::Settings;
 use crate::support::load::{self, Sessions, while_sending};
 use crate::support::poll::until;
 use crate::support::server::{Options, Server};
+use crate::support::service;
 use crate::support::smtp_client::Client;
 
 /// How often the configuration changes under load.
@@ -225,6 +230,31 @@ fn a_renewed_certificate_is_shown_after_a_reload() {
     fs::write(server.directory().join("key.pem"), made.signing_key.serialize_pem()).expect("a key file");
     reload(&server);
     assert_ne!(shown(), before);
+}
+
+/// What a configuration took is given back when the last session ends that began with it, and not before.
+#[test]
+fn the_last_session_takes_its_configuration_along() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let (stop, stopped) = watch::channel(false);
+    let service = runtime.block_on(service::start(directory.path()));
+    let handle = service.handle();
+    let running = runtime.spawn(service.run(stopped, Duration::ZERO));
+    let generation = || Arc::downgrade(&handle.receiver());
+    let mut client = Client::greeted(handle.listening()[0].address);
+    let first = generation();
+    runtime.block_on(handle.reload()).expect("it is reloaded");
+    let second = generation();
+    runtime.block_on(handle.reload()).expect("it is reloaded");
+    until("nobody has the second one", || second.upgrade().is_none());
+    assert!(first.upgrade().is_some());
+    client.expect("EHLO client.example", "250");
+    client.expect("QUIT", "221");
+    drop(client);
+    until("nobody has the first one", || first.upgrade().is_none());
+    stop.send(true).expect("it runs");
+    runtime.block_on(running).expect("it ends");
 }
 
 #[test]

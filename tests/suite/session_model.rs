@@ -20,7 +20,7 @@ const SETTINGS: Settings = Settings {
 };
 
 /// Lines with a meaning, and what they mean.
-const COMMANDS: &[(&str, Meaning)] = &[
+pub const COMMANDS: &[(&str, Meaning)] = &[
     ("EHLO client.example", Meaning::Greeting(true)),
     ("ehlo [192.0.2.1] ", Meaning::Greeting(true)),
     ("HELO client.example", Meaning::Greeting(false)),
@@ -70,7 +70,7 @@ const COMMANDS: &[(&str, Meaning)] = &[
 ];
 
 #[derive(Debug, Clone, Copy)]
-enum Meaning {
+pub enum Meaning {
     /// EHLO (with extensions) or HELO.
     Greeting(bool),
     /// MAIL.
@@ -98,7 +98,7 @@ enum Meaning {
 
 /// What MAIL says of its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     /// Nothing.
     Plain,
     /// Something that needs EHLO.
@@ -333,8 +333,17 @@ fn piece() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Panics where session and model disagree. The fuzzer asks it too.
+pub fn check_agreement(stream: &[u8], sizes: &[usize]) {
+    let (model, outcome) = (Model::run(stream), session(stream, sizes));
+    assert_eq!(codes(&outcome.wire), model.codes);
+    assert_eq!(outcome.messages, model.messages);
+    assert_eq!(outcome.closed, model.closed);
+    assert_eq!(session(stream, &[stream.len().max(1)]).wire, outcome.wire);
+}
+
 /// Runs the session over the stream, cut after every so many octets, the sizes taken in turn.
-fn session(stream: &[u8], sizes: &[usize]) -> Outcome {
+pub fn session(stream: &[u8], sizes: &[usize]) -> Outcome {
     let (mut rest, mut events, mut sizes) = (stream, Vec::new(), sizes.iter().cycle());
     while !rest.is_empty() {
         let (chunk, behind) = rest.split_at((*sizes.next().expect("endless")).min(rest.len()));
@@ -353,11 +362,7 @@ proptest! {
         sizes in prop::collection::vec(1_usize..40, 1..6),
     ) {
         let stream = pieces.concat().into_bytes();
-        let (model, outcome) = (Model::run(&stream), session(&stream, &sizes));
-        prop_assert_eq!(codes(&outcome.wire), model.codes);
-        prop_assert_eq!(&outcome.messages, &model.messages);
-        prop_assert_eq!(outcome.closed, model.closed);
-        prop_assert_eq!(session(&stream, &[stream.len().max(1)]).wire, outcome.wire);
+        check_agreement(&stream, &sizes);
     }
 
     /// Octets of any kind: the session answers, in replies that are well-formed, and does not panic.

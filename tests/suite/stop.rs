@@ -1,13 +1,11 @@
 //! How the service ends when its clients do not: patience, a last 421, and a second signal.
 
-use std::path::Path;
 use std::time::Duration;
 
-use mxkeep::config::Config;
-use mxkeep::server::Server as Service;
 use tokio::sync::watch;
 
 use crate::support::server::{Options, Server};
+use crate::support::service;
 use crate::support::smtp_client::Client;
 
 /// How long transactions may go on in this test.
@@ -32,7 +30,7 @@ fn transactions_that_do_not_end_are_told_421() {
     let directory = tempfile::tempdir().expect("a directory");
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     let (stop, stopped) = watch::channel(false);
-    let service = runtime.block_on(service(directory.path()));
+    let service = runtime.block_on(service::start(directory.path()));
     let address = service.handle().listening()[0].address;
     let running = runtime.spawn(service.run(stopped, PATIENCE));
     let mut early = Client::greeted(address);
@@ -52,16 +50,4 @@ fn transactions_that_do_not_end_are_told_421() {
     }
     drop((early, late));
     runtime.block_on(running).expect("it ends");
-}
-
-async fn service(directory: &Path) -> Service {
-    let text = format!(
-        "hostname = \"mx.example.test\"\nlisten.smtp = [\"127.0.0.1:0\"]\ndns.servers = [\"127.0.0.1:9\"]\n\
-         rules.paths = []\nstorage.mail = \"{at}/{{local_part}}\"\nstorage.state = \"{at}/state\"\n\
-         domains.\"example.test\".mailboxes = [\"alice\"]\n",
-        at = directory.display()
-    );
-    let file = directory.join("mxkeep.toml");
-    let (config, _) = Config::parse(&text, "mxkeep.toml", directory).expect("it loads");
-    Service::start(config, &file, Vec::new()).await.expect("it starts")
 }

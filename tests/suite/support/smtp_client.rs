@@ -40,7 +40,8 @@ impl Client {
         Client::over(TcpStream::connect(address)?)
     }
 
-    fn over(stream: TcpStream) -> io::Result<Self> {
+    /// Takes over a connection of which nothing has been read.
+    pub fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(SILENCE_SECONDS_MAX)))?;
         Ok(Client { stream: Stream::Plain(stream), buffer: Vec::new() })
@@ -154,6 +155,11 @@ impl Client {
     pub fn peer_certificate(&self) -> Vec<u8> {
         let Stream::Tls(stream) = &self.stream else { panic!("TLS is active") };
         stream.conn.peer_certificates().and_then(|chain| chain.first()).expect("a certificate").to_vec()
+    }
+
+    /// Waits this long for a reply, instead of the usual time.
+    pub fn be_patient(&self, silence_max: Duration) {
+        self.tcp().set_read_timeout(Some(silence_max)).expect("SO_RCVTIMEO");
     }
 
     /// The port of our end.
