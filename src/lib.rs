@@ -13,7 +13,7 @@
 //!   ├ Session::step                  pure: parse, sequence, limits
 //!   ├ receive::sender     (MAIL)     SPF starts
 //!   ├ receive::recipient  (RCPT)     does the mailbox exist?
-//!   ├ Decoder::push       (DATA)     pure
+//!   ├ Decoder::push       (DATA)     pure; Chunk::push for BDAT
 //!   ├ receive::Incoming              memory, or a temporary file
 //!   ├ receive::message    (end of data)
 //!   │   ├ ledger.look_up            -> recipients that already have this very message: 250, no second copy

@@ -3,7 +3,7 @@
 use super::wire::{Stop, Wire};
 use super::{Connection, End};
 use crate::receive::{self, Incoming, Receipt};
-use crate::smtp::{Chunk, ChunkEnd, Data, DataError};
+use crate::smtp::{Chunk, ChunkEnd, Data, DataError, Session};
 
 /// Mail data at its end: was it well-formed, and how many octets had it?
 struct Whole {
@@ -87,4 +87,13 @@ async fn read_chunk(wire: &mut Wire, chunk: &mut Chunk<'_>, incoming: &mut Incom
         wire.flush().await?;
         wire.read_data(&begin).await?;
     }
+}
+
+/// Reads a refused chunk to its end: mail data, with the time of mail data.
+pub(super) async fn read_away(wire: &mut Wire, session: &mut Session) -> Result<(), Stop> {
+    let begin = wire.expect_data();
+    while session.drain(&mut wire.input) {
+        wire.read_data(&begin).await?;
+    }
+    Ok(())
 }

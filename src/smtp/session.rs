@@ -140,15 +140,20 @@ impl Session {
         }
     }
 
-    /// Is the client in the middle of a chunk that is refused? It sends mail data then, and no command.
-    pub fn is_draining(&self) -> bool {
-        self.draining.is_some()
+    /// Drops what has come of a chunk that is refused, in constant memory. True while more of it is to come: that is mail
+    /// data, and no command.
+    pub fn drain(&mut self, input: &mut Input) -> bool {
+        let Some(refused) = &mut self.draining else { return false };
+        let octets = input.front(refused.octets_left).len();
+        input.consume(octets);
+        refused.octets_left = refused.octets_left.saturating_sub(octets as u64);
+        refused.octets_left > 0
     }
 
     /// Takes the next command from `input`; `None` while no whole line, or not the whole of a refused chunk, is there.
     pub fn step(&mut self, input: &mut Input) -> Option<Step<'_>> {
         if self.draining.is_some() {
-            return self.drain(input);
+            return self.drained(input);
         }
         if self.chunks().is_some_and(|chunks| chunks.current().is_some()) {
             return Some(Step::Chunk(Chunk { session: self }));
@@ -180,19 +185,18 @@ impl Session {
             }
             Err(reply) => {
                 self.draining = Some(Refused { octets_left: announced.octets, reply });
-                self.drain(input)
+                self.drained(input)
             }
         }
     }
 
-    /// Drops octets of a refused chunk, and refuses it when all of them are gone. This does not count as a bad command: a
-    /// client that pipelines sends one chunk after the other before it reads the first refusal.
-    fn drain(&mut self, input: &mut Input) -> Option<Step<'_>> {
-        let refused = self.draining.as_mut()?;
-        let octets = input.front(refused.octets_left).len();
-        input.consume(octets);
-        refused.octets_left = refused.octets_left.saturating_sub(octets as u64);
-        self.draining.take_if(|refused| refused.octets_left == 0).map(|refused| Step::Reply(refused.reply))
+    /// Refuses a chunk when all of its octets are gone. This does not count as a bad command: a client that pipelines sends
+    /// one chunk after the other before it reads the first refusal.
+    fn drained(&mut self, input: &mut Input) -> Option<Step<'_>> {
+        match self.drain(input) {
+            true => None,
+            false => self.draining.take().map(|refused| Step::Reply(refused.reply)),
+        }
     }
 
     /// Refuses. Malformed, unknown and misplaced commands are counted; past the limit the session ends.
