@@ -13,6 +13,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use idna::AsciiDenyList;
+use idna::uts46::{DnsLength, Hyphens, Uts46};
+
 /// The longest local-part that is accepted, unquoted, in octets. RFC 5321 section 4.5.3.1.1 guarantees senders 64.
 pub const LOCAL_PART_OCTETS_MAX: usize = 256;
 /// The longest domain in octets (RFC 5321 section 4.5.3.1.2 says 255 with its dots; DNS leaves 253 for the text form).
@@ -75,7 +78,10 @@ impl Domain {
         if text.len() > PATH_OCTETS_MAX {
             return Err(AddressError::TooLong);
         }
-        let ascii = idna::domain_to_ascii(text).map_err(|_| AddressError::Domain)?;
+        // RFC 5891 section 4.2.3.1: a U-label neither begins nor ends with a hyphen. The A-label no longer shows it.
+        let ascii = Uts46::new()
+            .to_ascii(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::CheckFirstLast, DnsLength::Ignore)
+            .map_err(|_| AddressError::Domain)?;
         Self::parse(&ascii)
     }
 
@@ -336,6 +342,8 @@ fn path(text: &str) -> Result<&str, AddressError> {
     let (route, mailbox) = inner.split_once(':').ok_or(AddressError::Domain)?;
     let hop = |hop: &str| hop.strip_prefix('@').is_some_and(|domain| Host::from_labels(domain).is_ok());
     match route.split(',').all(hop) {
+        // A route to nowhere is not the null reverse-path (RFC 5321 section 4.1.2: Path ends with a Mailbox).
+        true if mailbox.is_empty() => Err(AddressError::NoDomain),
         true => Ok(mailbox),
         false => Err(AddressError::Domain),
     }
@@ -406,6 +414,7 @@ mod tests {
         assert_eq!(ReversePath::parse("a@x"), Err(AddressError::NoBrackets));
         assert_eq!(ReversePath::parse("<@a,@b.c:d@e>").unwrap().to_string(), "d@e");
         assert_eq!(ReversePath::parse("<@a,b:d@e>"), Err(AddressError::Domain));
+        assert_eq!(ReversePath::parse("<@a:>"), Err(AddressError::NoDomain));
         assert_eq!(ForwardPath::parse("<PostMaster>"), Ok(ForwardPath::Postmaster));
         assert_eq!(ForwardPath::parse("<>"), Err(AddressError::NoDomain));
     }
@@ -428,6 +437,8 @@ mod tests {
         assert_eq!(mailbox(&format!("a@{}", "\u{fc}".repeat(600))), Err(AddressError::TooLong));
         assert_eq!(ReversePath::parse("<@b\u{fc}cher.example:a@x>").unwrap().to_string(), "a@x");
         assert_eq!(Host::parse("b\u{fc}cher.example"), Err(AddressError::NotAscii));
+        assert_eq!(mailbox("a@-b\u{fc}cher.example"), Err(AddressError::Domain));
+        assert_eq!(mailbox("a@b\u{fc}cher-.example"), Err(AddressError::Domain));
     }
 
     #[test]

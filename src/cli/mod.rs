@@ -5,6 +5,7 @@
 
 mod check;
 pub mod demo;
+mod reload;
 mod scan;
 mod serve;
 mod status;
@@ -39,6 +40,7 @@ Then write a configuration (the README has one to start from), and say:
 
   mxkeep check --config mxkeep.toml    is everything right that the server would need?
   mxkeep serve --config mxkeep.toml    receive mail, until Ctrl-C or SIGTERM
+  mxkeep reload --config mxkeep.toml   take the changed configuration, without a restart
   mxkeep status --config mxkeep.toml   what is it doing?
   mxkeep scan --config mxkeep.toml message.eml
                                        what would become of this message, and why?
@@ -68,6 +70,9 @@ enum Command {
     /// Say what would become of stored messages, and why
     #[command(after_help = scan::HELP)]
     Scan(scan::Arguments),
+    /// Have the running server take its changed configuration
+    #[command(after_help = reload::HELP)]
+    Reload,
     /// Show what the running server is doing
     #[command(after_help = status::HELP)]
     Status(status::Arguments),
@@ -91,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Serve => serve::run(&arguments.config),
         Command::Check => check::run(&arguments.config),
         Command::Scan(scan) => scan::run(&arguments.config, &scan),
+        Command::Reload => reload::run(&arguments.config),
         Command::Status(status) => status::run(&arguments.config, &status),
         Command::Demo(demo) => demo::run(&demo),
     }

@@ -19,7 +19,7 @@ use crate::config::{Config, Policy};
 use crate::mailbox::{Class, Lookup, Mailboxes, Recipient};
 use crate::message::Message;
 use crate::receive::{Examination, Examiner, Sender};
-use crate::rules::Rules;
+use crate::rules::{Diagnostic, Rules};
 use crate::verdict::{self, Evidence};
 
 /// The largest message that is read, in octets.
@@ -159,11 +159,12 @@ fn whose(config: &Config, arguments: &Arguments) -> anyhow::Result<Whose> {
 }
 
 fn examiner(config: &Config, local: bool) -> anyhow::Result<Examiner> {
+    let warn = |diagnostic: &Diagnostic| eprintln!("warning: {diagnostic}");
     if !local {
-        return Ok(Examiner::from_config(config)?);
+        return Ok(Examiner::from_config(config, warn)?);
     }
     let (rules, diagnostics) = Rules::load(&config.rules.paths)?;
-    diagnostics.iter().for_each(|diagnostic| eprintln!("warning: {diagnostic}"));
+    diagnostics.iter().for_each(warn);
     Ok(Examiner::new(None, rules))
 }
 

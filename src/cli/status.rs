@@ -1,5 +1,6 @@
 //! `mxkeep status`: what the running server is doing, asked over its control socket.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -32,12 +33,7 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
     };
     let status = match control::ask_status(&config.storage.state) {
         Ok(status) => status,
-        Err(error) => {
-            let socket = control::path(&config.storage.state);
-            eprintln!("mxkeep: no server answers at {}: {error}", socket.display());
-            eprintln!("Start it with `mxkeep serve --config {}`, or run this as the server's user.", path.display());
-            return ExitCode::from(exit::UNAVAILABLE);
-        }
+        Err(error) => return no_answer(path, &config.storage.state, &error),
     };
     match (arguments.json, serde_json::to_string(&status)) {
         (true, Ok(json)) => println!("{json}"),
@@ -46,8 +42,16 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Nobody answers at the control socket.
+pub(super) fn no_answer(path: &Path, state: &Path, error: &io::Error) -> ExitCode {
+    eprintln!("mxkeep: no server answers at {}: {error}", control::path(state).display());
+    eprintln!("Start it with `mxkeep serve --config {}`, or run this as the server's user.", path.display());
+    ExitCode::from(exit::UNAVAILABLE)
+}
+
 fn print_table(status: &control::Status) {
     println!("mxkeep {}, process {}, up {} s", status.version, status.pid, status.uptime_seconds);
+    println!("loaded       {} s ago", status.configuration_seconds);
     println!("listening    {}", status.listening.join(", "));
     println!("connections  {} open, {} since start", status.connections_open, status.connections);
     println!("messages     {} accepted, {} rejected, {} deferred", status.accepted, status.rejected, status.deferred);

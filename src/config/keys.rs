@@ -59,7 +59,7 @@ pub const KEYS: &[Key] = &[
         "listen.proxy_protocol_from",
         Default("[]"),
         "",
-        "Networks of the load balancers that speak the PROXY protocol. Not in force yet.",
+        "Networks of the load balancers that speak the PROXY protocol (1 or 2). Each of them has to send its header first.",
     ),
     key(
         "listen.xclient_from",
@@ -80,6 +80,12 @@ pub const KEYS: &[Key] = &[
         "PEM file: our certificate, then its chain. Without [tls] there is no STARTTLS.",
     ),
     key("tls.key", Off(r#""/etc/ssl/example/privkey.pem""#), "", "PEM file: the certificate's private key."),
+    key(
+        "tls.more",
+        Off(r#"[{ certificate = "/etc/ssl/example/other.pem", key = "/etc/ssl/example/other.key" }]"#),
+        "",
+        "More of them, each shown to clients that ask for one of its names (SNI); the first one to all others.",
+    ),
     key(
         "storage.mail",
         Default(r#""/var/mail/{domain}/{local_part}/Maildir""#),
@@ -125,7 +131,7 @@ pub const KEYS: &[Key] = &[
         "limits.connections_per_network_max",
         Default("100"),
         "connections",
-        "The most connections at a time from one IPv4 /24 or IPv6 /64.",
+        "The most connections at a time from one IPv4 /24 or IPv6 /64; unless set, at least what one address may have.",
     ),
     key("limits.bad_commands_max", Default("20"), "commands a session", "So many wrong commands, and we hang up."),
     key(

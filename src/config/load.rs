@@ -3,6 +3,7 @@
 //! *Does:* checks the names of all keys, reads each section, checks what concerns several of them.
 //! *Guarantees:* reports every error that it can see, not the first; a [`Config`] comes out only when there is none.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -13,8 +14,8 @@ use toml::de::DeTable;
 
 use super::section::{ConfigError, Problem, Report, Section, Value, Warning};
 use super::{
-    Config, Dns, Limits, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Rules, Storage, TlsFiles, domains,
-    keys, policy,
+    Config, Dns, Limits, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Rules, Storage, domains, keys,
+    policy, tls,
 };
 
 /// The largest configuration file, in octets.
@@ -72,7 +73,8 @@ fn read(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Conf
     check_names(report, root, "");
     let hostname = root.required(report, "hostname").and_then(|value| value.parsed(report, domains::domain_name));
     let listen = read_listen(report, root);
-    let tls = read_tls(report, root, base_dir);
+    let tls = tls::read(report, root, base_dir);
+    check_listen(report, root, &listen);
     let storage = read_storage(report, root, base_dir);
     let dns = read_dns(report, root);
     let limits = read_limits(report, root);
@@ -146,32 +148,26 @@ fn read_listen(report: &mut Report, root: &Section<'_>) -> Listen {
     let trusted_relays = list(report, &section, "trusted_relays", Network::from_str);
     let proxy_protocol_from = list(report, &section, "proxy_protocol_from", Network::from_str);
     let xclient_from = list(report, &section, "xclient_from", Network::from_str);
-    warn_of_trust(report, &section, "proxy_protocol_from", &proxy_protocol_from);
-    warn_of_trust(report, &section, "xclient_from", &xclient_from);
     Listen { smtp, smtps, proxy_protocol_from, xclient_from, trusted_relays }
 }
 
-/// Nothing acts on these keys yet. Who sets one must hear of it: mail through that peer would be judged by the peer's
-/// own address.
-fn warn_of_trust(report: &mut Report, section: &Section<'_>, name: &str, networks: &[Network]) {
-    if let (false, Some(value)) = (networks.is_empty(), section.value(name)) {
-        let message = format!("{}: not in force yet, so that these peers are clients like any other.", value.name);
-        report.warning(value.at.unwrap_or(section.at), message);
+/// What would only be found when the service starts: TLS without a certificate, and one address named twice.
+fn check_listen(report: &mut Report, root: &Section<'_>, listen: &Listen) {
+    let section = root.section(report, "listen");
+    let has_tls = root.section(report, "tls").is_present();
+    let mut taken = BTreeSet::new();
+    for (name, addresses) in [("smtp", &listen.smtp), ("smtps", &listen.smtps)] {
+        let Some(value) = section.value(name) else { continue };
+        // The system chooses another port for each 0.
+        for address in addresses.iter().filter(|address| address.port() != 0) {
+            if !taken.insert(address) {
+                value.error(report, format!("{address} is named twice. Name it once, in listen.smtp or listen.smtps."));
+            }
+        }
+        if name == "smtps" && !addresses.is_empty() && !has_tls {
+            value.error(report, "there is no certificate for it. Add [tls] with certificate and key.");
+        }
     }
-}
-
-fn read_tls(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<TlsFiles> {
-    let section = root.section(report, "tls");
-    if !section.is_present() {
-        let message =
-            "there is no [tls] section, so that mail travels in clear text. Add one with certificate and key.";
-        report.warning(0, message);
-        return None;
-    }
-    let certificate = section.required(report, "certificate");
-    let certificate = certificate.and_then(|value| value.parsed(report, |text| path(text, base_dir)));
-    let key = section.required(report, "key").and_then(|value| value.parsed(report, |text| path(text, base_dir)));
-    Some(TlsFiles { certificate: certificate?, key: key? })
 }
 
 fn read_storage(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Storage> {
@@ -200,6 +196,11 @@ fn read_limits(report: &mut Report, root: &Section<'_>) -> Option<Limits> {
     let connections_max = count(report, &section, "connections_max");
     let connections_per_client_max = count(report, &section, "connections_per_client_max");
     let connections_per_network_max = count(report, &section, "connections_per_network_max");
+    let connections_per_network_max = connections_per_network_max.map(|network: usize| {
+        let is_default = section.value("connections_per_network_max").is_some_and(|value| value.at.is_none());
+        // Who lets one address have more means it: a default must not stand against that.
+        if is_default { network.max(connections_per_client_max.unwrap_or_default()) } else { network }
+    });
     let bad_commands_max = count(report, &section, "bad_commands_max");
     let refused_recipients_max = count(report, &section, "refused_recipients_max");
     let messages_max = count(report, &section, "messages_max");
@@ -244,7 +245,7 @@ fn list<T>(report: &mut Report, section: &Section<'_>, name: &str, read: impl Fn
     elements.iter().filter_map(|element| element.parsed(report, &read)).collect()
 }
 
-fn path(text: &str, base_dir: &Path) -> Result<PathBuf, String> {
+pub(super) fn path(text: &str, base_dir: &Path) -> Result<PathBuf, String> {
     match text.is_empty() || text.chars().any(char::is_control) {
         true => Err(format!("\"{}\" is not a path. Write the path of a file or directory.", text.escape_debug())),
         false => Ok(base_dir.join(text)),

@@ -223,6 +223,11 @@ impl<'a> Value<'a> {
         report.error(self.at.unwrap_or(0), format!("{}: {message}", self.name));
     }
 
+    /// Is it a section, or an inline table?
+    pub fn is_section(&self) -> bool {
+        self.value.is_table()
+    }
+
     fn table(&self, report: &mut Report) -> Option<&'a DeTable<'a>> {
         let table = self.value.as_table();
         if table.is_none() {

@@ -3,7 +3,7 @@
 use super::wire::{Stop, Wire};
 use super::{Connection, End};
 use crate::receive::{self, Incoming, Receipt};
-use crate::smtp::{Chunk, ChunkEnd, Data, DataError, reply};
+use crate::smtp::{Chunk, ChunkEnd, Data, DataError};
 
 /// Mail data at its end: was it well-formed, and how many octets had it?
 struct Whole {
@@ -18,16 +18,14 @@ impl Connection {
         wire.queue(&data.go_ahead());
         wire.flush().await?;
         let incoming = Incoming::new(&self.shared.receiver);
-        let read = read_mail_data(wire, &data, incoming).await;
-        let whole = self.in_time(wire, read).await?;
+        let whole = read_mail_data(wire, &data, incoming).await?;
         self.conclude(wire, data, whole).await
     }
 
     /// BDAT: reads one chunk. What came with those before it waits in `self.incoming`.
     pub(super) async fn chunk(&mut self, wire: &mut Wire, mut chunk: Chunk<'_>) -> Result<(), End> {
         let mut incoming = self.incoming.take().unwrap_or_else(|| Incoming::new(&self.shared.receiver));
-        let read = read_chunk(wire, &mut chunk, &mut incoming).await;
-        match self.in_time(wire, read).await? {
+        match read_chunk(wire, &mut chunk, &mut incoming).await? {
             ChunkEnd::Part => {
                 self.incoming = Some(incoming);
                 wire.queue(&chunk.received());
@@ -38,16 +36,6 @@ impl Connection {
                 self.conclude(wire, chunk.whole(), whole).await
             }
         }
-    }
-
-    /// A client that is too late is told so.
-    async fn in_time<T>(&self, wire: &mut Wire, read: Result<T, Stop>) -> Result<T, End> {
-        if let Err(Stop::Timeout) = read {
-            wire.queue(&reply::timeout(&self.shared.settings.hostname));
-            wire.flush().await?;
-            return Err(End::Closed("timeout"));
-        }
-        Ok(read?)
     }
 
     /// The end of the mail data: asks what becomes of it, and sends the final reply.
@@ -76,18 +64,20 @@ impl Connection {
 /// Reads to the end of the mail data.
 async fn read_mail_data(wire: &mut Wire, data: &Data<'_>, mut incoming: Incoming) -> Result<Whole, Stop> {
     let mut decoder = data.decoder();
+    let begin = wire.expect_data();
     loop {
         let end = decoder.push(&mut wire.input, incoming.tail());
         incoming.settle().await;
         if let Some(decoded) = end {
             return Ok(Whole { decoded, octets: decoder.octets(), incoming });
         }
-        wire.read().await?;
+        wire.read_data(&begin).await?;
     }
 }
 
 /// Reads to the end of a chunk. Replies that wait (BDAT may stand in one group with MAIL and RCPT) go out before it waits.
 async fn read_chunk(wire: &mut Wire, chunk: &mut Chunk<'_>, incoming: &mut Incoming) -> Result<ChunkEnd, Stop> {
+    let begin = wire.expect_data();
     loop {
         let end = chunk.push(&mut wire.input, incoming.tail());
         incoming.settle().await;
@@ -95,6 +85,6 @@ async fn read_chunk(wire: &mut Wire, chunk: &mut Chunk<'_>, incoming: &mut Incom
             return Ok(end);
         }
         wire.flush().await?;
-        wire.read().await?;
+        wire.read_data(&begin).await?;
     }
 }

@@ -2,15 +2,21 @@
 //!
 //! *Guarantees:* replies queue and are flushed before anything waits (that is PIPELINING, RFC 2920). A final reply is
 //! flushed at once, and the ledger hears of it when, and only when, the client has provably seen it
-//! ([`crate::delivery::ledger`]). A panic in a session is a 421 for that session alone.
+//! ([`crate::delivery::ledger`]). A panic in a session is a 421 for that session alone. Nothing waits without a deadline
+//! ([`deadlines`]), and who comes through a proxy is counted, looked up and recorded as who it is ([`proxy`]).
 //! *Never does:* parse, or decide.
 
+mod certificates;
 mod data;
+pub mod deadlines;
+mod limits;
+mod opening;
 pub mod proxy;
 mod tls;
 mod wire;
 
 use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -20,13 +26,16 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::config::Network;
+use crate::config;
 use crate::envelope::Client;
 use crate::journal;
 use crate::receive::{self, Incoming, Receipt, Receiver, Transaction, Visit};
 use crate::smtp::{NewClient, Session, Settings, Start, Step, reply};
+use opening::{Failed, Opened, open};
 use wire::{Stop, Wire};
 
+pub use certificates::Certificates;
+pub use limits::{Full, Limiter, Permit};
 pub use tls::Acceptor;
 
 /// What all connections share.
@@ -36,22 +45,69 @@ pub struct Shared {
     pub receiver: Arc<Receiver>,
     /// What sessions announce and enforce.
     pub settings: Arc<Settings>,
-    /// For STARTTLS.
+    /// For STARTTLS and implicit TLS.
     pub tls: Option<Acceptor>,
-    /// Peers that may say XCLIENT.
-    pub xclient_from: Arc<[Network]>,
-    /// Becomes true when the service stops.
-    pub shutdown: watch::Receiver<bool>,
+    /// `[listen]`: which peers speak for others.
+    pub listen: Arc<config::Listen>,
+    /// `[limits]`: how long a session and its data may take.
+    pub limits: Arc<config::Limits>,
+    /// Counts the connections.
+    pub limiter: Arc<Limiter>,
+    /// How far the service is.
+    pub phase: watch::Receiver<Phase>,
 }
 
-/// Serves one client to its end.
-pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
+/// How far the service is. It never goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// It stops: sessions without a transaction end.
+    Stopping,
+    /// All sessions end that wait for their client.
+    Over,
+}
+
+impl Shared {
+    /// May this peer be served? One that speaks for others counts in all only, until it has said for whom.
+    pub fn admit(&self, peer: IpAddr) -> Result<Permit, Full> {
+        match self.is_proxy(peer) {
+            true => self.limiter.admit_proxy(),
+            false => self.limiter.admit(peer.to_canonical()),
+        }
+    }
+
+    fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.listen.proxy_protocol_from.iter().any(|network| network.contains(peer))
+    }
+}
+
+/// Serves one client to its end. `implicit_tls`: TLS begins at once, before the banner (RFC 8314 section 3.3). The permit
+/// is what [`Shared::admit`] gave for this peer.
+pub async fn serve(stream: TcpStream, peer: SocketAddr, implicit_tls: bool, permit: Permit, shared: Shared) {
     let started = Instant::now();
+    let mut phase = shared.phase.clone();
+    // In a box: an idle connection does not hold what its beginning needed.
+    let opened = Box::pin(async {
+        tokio::select! {
+            // First: who has to wait for nothing here hears 421 from the session.
+            biased;
+            opened = open(stream, peer, implicit_tls, permit, &shared) => Some(opened),
+            _ = phase.wait_for(|phase| *phase >= Phase::Stopping) => None,
+        }
+    });
+    let (mut wire, mut connection) = match opened.await {
+        Some(Ok(Opened { wire, client, permit })) => (wire, Connection::new(client, permit, shared)),
+        Some(Err(Failed { client, end })) => return log_unopened(client, end, started),
+        None => {
+            let client = Client { address: peer.ip().to_canonical(), port: peer.port(), tls: None };
+            return log_unopened(client, "shutdown", started);
+        }
+    };
     // The TCP peer's own address, whomever it speaks for.
-    let xclient = shared.xclient_from.iter().any(|network| network.contains(client.address));
-    let mut session = Session::new(shared.settings.clone(), Start { tls: false, xclient });
-    let mut wire = Wire::new(stream);
-    let mut connection = Connection::new(client, shared);
+    let xclient = connection.shared.listen.xclient_from.iter().any(|network| network.contains(peer.ip()));
+    let tls = connection.visit.client.tls.is_some();
+    let mut session = Session::new(connection.shared.settings.clone(), Start { tls, xclient });
     wire.queue(&session.banner());
     let end = loop {
         let conversed = survive(pin!(connection.converse(&mut wire, &mut session))).await;
@@ -69,6 +125,8 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
                     return connection.log("tls_handshake", started);
                 }
             },
+            Ok(Err(End::Stopped(Stop::Timeout))) => break connection.time_out(&mut wire).await,
+            Ok(Err(End::Stopped(Stop::Over))) => break connection.shut_down(&mut wire).await,
             Ok(Err(end)) => break end,
             Err(Panicked) => break connection.apologise(&mut wire).await,
         }
@@ -87,6 +145,7 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
 struct Connection {
     shared: Shared,
     visit: Visit,
+    permit: Permit,
     transaction: Option<Transaction>,
     /// The chunks of the open transaction.
     incoming: Option<Incoming>,
@@ -111,6 +170,8 @@ impl End {
             End::Stopped(Stop::EndOfStream) => "end_of_stream",
             End::Stopped(Stop::Reset) => "reset",
             End::Stopped(Stop::Timeout) => "timeout",
+            End::Stopped(Stop::Over) => "shutdown",
+            End::Stopped(Stop::Deaf) => "reply_not_read",
         }
     }
 }
@@ -122,10 +183,32 @@ impl From<Stop> for End {
 }
 
 impl Connection {
-    fn new(client: Client, shared: Shared) -> Self {
+    fn new(client: Client, permit: Permit, shared: Shared) -> Self {
         let visit = receive::client(&shared.receiver, journal::new_id(), client);
-        let unseen = Unseen::default();
-        Connection { shared, visit, transaction: None, incoming: None, unseen, commands: 0, transactions: 0 }
+        Connection {
+            shared,
+            visit,
+            permit,
+            transaction: None,
+            incoming: None,
+            unseen: Unseen::default(),
+            commands: 0,
+            transactions: 0,
+        }
+    }
+
+    /// The client is another one from here on (XCLIENT): it is counted, looked up, judged and recorded as that one. Where
+    /// a limit of its address or network is reached, it hears 421, and the connection ends.
+    async fn turn_into(&mut self, wire: &mut Wire, client: SocketAddr) -> Result<(), End> {
+        let address = client.ip().to_canonical();
+        if let Err(full) = self.permit.count_for(address) {
+            wire.queue(&reply::too_many_connections(&self.shared.settings.hostname, full.text()));
+            wire.flush().await?;
+            return Err(End::Closed(full.name()));
+        }
+        let client = Client { address, port: client.port(), tls: self.visit.client.tls.clone() };
+        self.visit = receive::client(&self.shared.receiver, self.visit.id, client);
+        Ok(())
     }
 
     /// Commands and replies, until TLS is to begin (`Ok`) or the connection ends.
@@ -144,10 +227,11 @@ impl Connection {
             match step {
                 Step::Reply(reply) => wire.queue(&reply),
                 Step::Mail(mail) => {
-                    let (transaction, verdict) = receive::sender(&self.shared.receiver, &self.visit, &mail);
-                    wire.queue(&mail.answer(verdict));
+                    let (transaction, reply) = receive::sender(&self.shared.receiver, &self.visit, &mail);
+                    let opened = reply.is_positive().then_some(transaction);
+                    wire.queue(&mail.answer(reply));
                     self.abandon();
-                    self.transaction = Some(transaction);
+                    self.transaction = opened;
                 }
                 Step::Rcpt(rcpt) => {
                     let transaction = self.transaction.as_mut().ok_or(End::Closed("internal_error"))?;
@@ -156,7 +240,7 @@ impl Connection {
                 }
                 Step::Data(data) => self.data(wire, data).await?,
                 Step::Chunk(chunk) => self.chunk(wire, chunk).await?,
-                Step::Client(client) => self.start_over(wire, client),
+                Step::Client(client) => self.start_over(wire, client).await?,
                 Step::StartTls(reply) => {
                     wire.queue(&reply);
                     wire.flush().await?;
@@ -175,33 +259,21 @@ impl Connection {
     async fn wait(&mut self, wire: &mut Wire, session: &Session) -> Result<(), End> {
         wire.flush().await?;
         wire.input.release_memory();
-        let hostname = &self.shared.settings.hostname;
-        let shutdown = &mut self.shared.shutdown;
-        let (last_reply, why) = tokio::select! {
-            biased;
-            _ = shutdown.wait_for(|stop| *stop), if session.envelope().is_none() => (reply::shutting_down(hostname), "shutdown"),
-            read = wire.read() => match read {
-                Ok(()) => return Ok(()),
-                Err(Stop::Timeout) => (reply::timeout(hostname), "timeout"),
-                Err(stop) => return Err(stop.into()),
-            },
-        };
-        wire.queue(&last_reply);
-        wire.flush().await?;
-        Err(End::Closed(why))
+        let end = if session.envelope().is_none() { Phase::Stopping } else { Phase::Over };
+        Ok(wire.read_command(end).await?)
     }
 
     /// XCLIENT: a trusted proxy speaks for this client from now on. Its record is kept under the same id.
-    /// The limits of connections a client still count this one for the proxy: `server` counts before it hands over.
-    fn start_over(&mut self, wire: &mut Wire, new: NewClient<'_>) {
+    async fn start_over(&mut self, wire: &mut Wire, new: NewClient<'_>) -> Result<(), End> {
         let proxy = &self.visit.client;
         let address = new.address().unwrap_or(proxy.address);
         let port = new.port().unwrap_or(if new.address().is_some() { 0 } else { proxy.port });
         tracing::info!(target: "mxkeep::connection", id = %self.visit.id, proxy = %proxy.address, client = %address, "xclient");
-        let client = Client { address, port, tls: proxy.tls.clone() };
-        self.visit = receive::client(&self.shared.receiver, self.visit.id, client);
+        self.abandon();
+        self.turn_into(wire, SocketAddr::new(address, port)).await?;
         let banner = new.banner();
         wire.queue(&new.answer(banner));
+        Ok(())
     }
 
     /// A transaction that is open never came to its end.
@@ -209,6 +281,24 @@ impl Connection {
         self.incoming = None;
         if let Some(transaction) = self.transaction.take() {
             receive::abandoned(transaction);
+        }
+    }
+
+    /// A deadline passed: 421. Who does not read that either is not waited for.
+    async fn time_out(&self, wire: &mut Wire) -> End {
+        wire.queue(&reply::timeout(&self.shared.settings.hostname));
+        match wire.flush().await {
+            Ok(()) => End::Closed(wire.overdue()),
+            Err(stop) => stop.into(),
+        }
+    }
+
+    /// The service stops: 421.
+    async fn shut_down(&self, wire: &mut Wire) -> End {
+        wire.queue(&reply::shutting_down(&self.shared.settings.hostname));
+        match wire.flush().await {
+            Ok(()) => End::Closed("shutdown"),
+            Err(stop) => stop.into(),
         }
     }
 
@@ -233,6 +323,12 @@ impl Connection {
         };
         record.log();
     }
+}
+
+/// A connection ended before its session began.
+fn log_unopened(client: Client, end: &'static str, started: Instant) {
+    let (id, duration) = (journal::new_id(), started.elapsed());
+    journal::Connection { id, client, commands: 0, transactions: 0, end, duration }.log();
 }
 
 /// A future that panicked instead of ending.

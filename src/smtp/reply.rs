@@ -142,6 +142,11 @@ pub fn start_mail_input() -> Reply {
     Reply::plain(354, "Start mail input; end with <CRLF>.<CRLF>")
 }
 
+/// The end of the mail data with PRDR: a reply for each recipient follows, and a last one.
+pub fn reply_for_each() -> Reply {
+    Reply::plain(353, "One reply for each recipient follows, then the last one")
+}
+
 /// A chunk is here, and the message goes on (RFC 3030 section 2).
 pub fn chunk(octets: u64) -> Reply {
     Reply::new(250, Enhanced(2, 0, 0), format!("{octets} octets received"))

@@ -60,6 +60,30 @@ fn one_client_too_many_is_421() {
     }
 }
 
+/// A network is an IPv4 /24: its addresses share a limit, whatever each of them may have.
+#[test]
+fn one_client_too_many_of_a_network_is_421() {
+    let server = limited("limits.connections_per_network_max = 2");
+    let mut first = Client::connect_from("127.0.0.1", server.address());
+    let mut second = Client::connect_from("127.0.0.2", server.address());
+    let mut third = Client::connect_from("127.0.0.3", server.address());
+    for client in [&mut first, &mut second] {
+        assert!(client.reply().expect("a banner").starts_with("220 "));
+    }
+    let reply = third.reply().expect("a reply");
+    assert!(reply.starts_with("421 4.7.0 mx.example.test too many connections from your network"), "{reply}");
+    assert!(third.at_end());
+    server.await_log("end=\"connections_per_network_max\"");
+    let mut elsewhere = Client::connect_from("127.0.1.1", server.address());
+    assert!(elsewhere.reply().expect("a banner").starts_with("220 "));
+    drop(second);
+    until("there is room in the network", || {
+        let reply = Client::connect_from("127.0.0.3", server.address()).reply();
+        reply.is_some_and(|reply| reply.starts_with("220 "))
+    });
+    first.expect("NOOP", "250");
+}
+
 #[test]
 fn a_stop_while_idle_is_421_and_status_0_at_once() {
     let mut server = Server::start(Options::default());

@@ -87,6 +87,8 @@ fn causes() -> Vec<Cause> {
         DmarcTemporary { domain: domain() },
         Score { score: 17.2, threshold: 15.0 },
         InFlight,
+        NoRoom,
+        TooBusy,
         StorageFull,
         StorageFailed,
         Internal,
@@ -95,7 +97,7 @@ fn causes() -> Vec<Cause> {
         match cause {
             NotOurDomain | UnknownMailbox | NotificationRecipients | MixedClasses | SeveralAuthors => {}
             MalformedFrom | DmarcReject { .. } | DmarcTemporary { .. } | Score { .. } => {}
-            InFlight | StorageFull | StorageFailed | Internal => {}
+            InFlight | NoRoom | TooBusy | StorageFull | StorageFailed | Internal => {}
         }
     }
     all
@@ -135,6 +137,7 @@ fn protocol_replies() -> Vec<(&'static str, Reply)> {
         ("cannot_verify", reply::cannot_verify()),
         ("cannot_expand", reply::cannot_expand()),
         ("start_mail_input", reply::start_mail_input()),
+        ("reply_for_each", reply::reply_for_each()),
         ("chunk", reply::chunk(8_192)),
         ("malformed_bdat", reply::malformed_bdat()),
         ("ready_for_tls", reply::ready_for_tls()),
@@ -279,7 +282,7 @@ fn event(server: &Server, target: &str) -> String {
 #[test]
 fn every_command_is_in_the_readme() {
     let readme = readme();
-    for command in ["serve", "check", "scan", "status", "demo"] {
+    for command in ["serve", "check", "reload", "scan", "status", "demo"] {
         assert!(readme.contains(&format!("mxkeep {command}")), "{command}");
     }
 }

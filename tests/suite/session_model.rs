@@ -9,7 +9,15 @@ use proptest::prelude::*;
 use crate::support::dialogue::{Received, Settings};
 use crate::support::memory::{self, Event, Outcome};
 
-const SETTINGS: Settings = Settings { message_octets_max: 40, recipients_max: 2, bad_commands_max: 8, starttls: false };
+const SETTINGS: Settings = Settings {
+    message_octets_max: 40,
+    recipients_max: 2,
+    bad_commands_max: 8,
+    refused_recipients_max: 1000,
+    messages_max: 1000,
+    starttls: false,
+    xclient: false,
+};
 
 /// Lines with a meaning, and what they mean.
 pub const COMMANDS: &[(&str, Meaning)] = &[

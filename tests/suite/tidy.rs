@@ -54,11 +54,13 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("rocksdb", &["store"]),
     ("redis", &["store"]),
     ("toml", &["config"]),
+    ("webpki", &["config"]),
     ("mail_auth", &["authentication"]),
     ("regex", &["rules"]),
     ("html5ever", &["rules"]),
     ("maildir", &["delivery"]),
     ("tokio_rustls", &["connection"]),
+    ("sd_notify", &["server"]),
     ("axum", &["admin"]),
     ("clap", &["cli"]),
 ];
