@@ -23,7 +23,7 @@ const PIECES: [&str; 16] = [
     " ",
     "\n.\n",
     "\r.\r",
-    "EHLO client.example\r\nMAIL FROM:<carol@client.example> BODY=binaryMIME\r\nRCPT TO:<bob@example.test>\r\n",
+    "EHLO client.example\r\nMAIL FROM:<carol@client.example> BODY=binaryMIME\r\nRCPT TO:<alice@example.test>\r\n",
 ];
 /// What the content of a chunk is made of.
 const CONTENT: [&str; 8] = ["a", "\r\n", ".", "\r", "\n", "\0", "QUIT\r\n", "b"];

@@ -11,8 +11,9 @@ use mxkeep::envelope::Envelope;
 use mxkeep::smtp::{Chunk, ChunkEnd, Data, DataError, Enhanced, Input, Mail, Rcpt, Reply, Session, Start, Step};
 
 use super::dialogue::{Received, Settings};
-use super::server::DOMAINS;
 
+/// The domains, here and of a real server: the second is b\u{fc}cher.example, as A-labels.
+pub const DOMAINS: [&str; 2] = ["example.test", "xn--bcher-kva.example"];
 /// What stands in messages that the second domain refuses, here and in the rules of a server (`dialogues`).
 pub const UNWANTED: &str = "unwanted at the second domain";
 

@@ -17,13 +17,11 @@ use tempfile::TempDir;
 use super::dialogue::Settings;
 use super::dns::NoNames;
 use super::maildir::Maildir;
+pub use super::memory::DOMAINS;
 use super::owner::Owner;
 use super::poll::until;
 use super::program::{self, Said};
 use super::smtp_client::Client;
-
-/// The domains: the second is b\u{fc}cher.example, as A-labels.
-pub const DOMAINS: [&str; 2] = ["example.test", "xn--bcher-kva.example"];
 
 /// What is special about a server.
 #[derive(Debug, Clone, Default)]
