@@ -47,7 +47,7 @@ fn is_seen_as(header: &[u8], client_in_received: &str, client_in_log: &str) {
     let message = server.maildir("alice").take_messages().remove(0);
     let text = String::from_utf8_lossy(&message.octets).into_owned();
     assert!(text.contains(&format!("Received: from client.example ({client_in_received})")), "{text}");
-    server.await_log(&format!("client={client_in_log} helo=client.example"));
+    server.await_log(&format!("client={client_in_log} relay=\"\" helo=client.example"));
 }
 
 #[test]

@@ -76,8 +76,8 @@ fn under_load_no_session_and_no_message_is_lost() {
             load.await_messages(ROUND_MESSAGES);
             let sound = fs::read_to_string(server.configuration()).expect("a configuration");
             let line = sound.lines().count() + 1;
-            server.edit(|text| format!("{text}limits.messages_max = \"many\"\n"));
-            refused(&server, &[&format!("mxkeep.toml:{line}:"), "limits.messages_max"]);
+            server.edit(|text| format!("{text}limits.session_seconds_max = \"many\"\n"));
+            refused(&server, &[&format!("mxkeep.toml:{line}:"), "limits.session_seconds_max"]);
             let failed = server.log().matches("not reloaded").count();
             server.hang_up();
             until("the server says so in its log, too", || server.log().matches("not reloaded").count() > failed);
