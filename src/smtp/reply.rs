@@ -126,7 +126,7 @@ const COMMANDS: [&str; 14] = [
 ];
 
 /// How a command is written, if there is one of this name, in any case.
-pub fn usage(verb: &str) -> Option<&'static str> {
+pub(super) fn usage(verb: &str) -> Option<&'static str> {
     COMMANDS.into_iter().find(|usage| usage.split(' ').next().is_some_and(|known| known.eq_ignore_ascii_case(verb)))
 }
 
