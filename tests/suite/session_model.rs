@@ -129,6 +129,8 @@ enum State {
 struct Model {
     state: State,
     bad_commands: u32,
+    /// A MAIL in its place was refused: 503 behind it is not the client's fault.
+    mail_refused: bool,
     codes: Vec<u16>,
     messages: Vec<Received>,
     closed: bool,
@@ -156,7 +158,10 @@ impl Model {
 
     /// One command. True if mail data follows.
     fn command(&mut self, meaning: Meaning) -> bool {
-        let (code, bad) = self.answer(meaning);
+        let (code, misplaced) = self.answer(meaning);
+        let bad = misplaced && !(code == 503 && self.mail_refused);
+        let is_mail = matches!(meaning, Meaning::Mail(..) | Meaning::TooLarge);
+        self.mail_refused = is_mail && [550, 552].contains(&code) || self.mail_refused && misplaced;
         self.bad_commands += u32::from(bad);
         let last = matches!(meaning, Meaning::Quit | Meaning::Close(_));
         self.closed = bad && self.bad_commands > SETTINGS.bad_commands_max || last;
