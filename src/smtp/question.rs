@@ -32,8 +32,9 @@ impl Mail<'_> {
 
     /// 2yz opens the transaction. Hands back what to send.
     pub fn answer(self, reply: Reply) -> Reply {
-        if reply.is_positive() {
-            self.session.open(self.envelope);
+        match reply.is_positive() {
+            true => self.session.open(self.envelope),
+            false => self.session.refuse_mail(),
         }
         reply
     }
