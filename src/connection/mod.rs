@@ -213,15 +213,18 @@ impl Connection {
 
     /// Commands and replies, until TLS is to begin (`Ok`) or the connection ends.
     async fn converse(&mut self, wire: &mut Wire, session: &mut Session) -> Result<Acceptor, End> {
+        let mut begun = None;
         loop {
             if session.envelope().is_none() {
                 self.abandon();
             }
-            let from = wire.input.position();
+            // Where the command begins, though its answer may have to wait for the end of a refused chunk.
+            let from = *begun.get_or_insert(wire.input.position());
             let Some(step) = session.step(&mut wire.input) else {
                 self.wait(wire, session).await?;
                 continue;
             };
+            begun = None;
             self.commands += 1;
             self.unseen.on_command(from, &self.shared.receiver).await;
             match step {
