@@ -218,6 +218,7 @@ impl Connection {
             if session.envelope().is_none() {
                 self.abandon();
             }
+            wire.flush_if_much().await?;
             // Where the command begins, though its answer may have to wait for the end of a refused chunk.
             let from = *begun.get_or_insert(wire.input.position());
             let Some(step) = session.step(&mut wire.input) else {
