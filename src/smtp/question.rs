@@ -1,15 +1,13 @@
 //! What the session asks the application. A question borrows the session until it is answered, and changes nothing when
 //! it is dropped; a 2yz answer is the acceptance, anything else is not.
 
-use std::net::IpAddr;
-
 use crate::address::ForwardPath;
 use crate::envelope::{Envelope, Helo};
 use crate::smtp::chunk::ChunkEnd;
 use crate::smtp::framing::{DataError, Decoder, Input};
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::session::Session;
-use crate::smtp::xclient::XClient;
+use crate::smtp::xclient::{XAddress, XClient};
 
 /// May this sender open a transaction?
 #[derive(Debug)]
@@ -153,8 +151,8 @@ pub struct NewClient<'s> {
 }
 
 impl NewClient<'_> {
-    /// The client's address, unmapped, if the proxy knows it.
-    pub fn address(&self) -> Option<IpAddr> {
+    /// The client's address.
+    pub fn address(&self) -> XAddress {
         self.client.address
     }
 
