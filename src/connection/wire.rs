@@ -35,6 +35,8 @@ pub const END_MILLIS_MAX: u64 = 5_000;
 pub const AHEAD_OCTETS_MAX: usize = 65_536;
 /// Reads before a final reply: empty TLS records, say, could go on for ever.
 const DRAIN_READS_MAX: usize = 64;
+/// Replies that may wait to be sent together, in octets: eight octets of EHLO are worth hundreds of its reply.
+const QUEUE_OCTETS_MAX: usize = 16_384;
 /// Octets read at once.
 const CHUNK_OCTETS: usize = 32_768;
 
@@ -157,6 +159,11 @@ impl Wire {
         written.map_err(|_| Stop::Deaf)??;
         self.deadlines.on_reply(Instant::now());
         Ok(())
+    }
+
+    /// Sends what is queued once it is much: a client that sends command after command and reads no reply waits here.
+    pub async fn flush_much(&mut self) -> Result<(), Stop> {
+        if self.queue.len() < QUEUE_OCTETS_MAX { Ok(()) } else { self.flush().await }
     }
 
     /// Waits for octets of a command line, and adds them to the input. All of the line has to come in the time of one.
@@ -287,11 +294,15 @@ fn peek(socket: &TcpStream) -> rustix::io::Result<usize> {
     rustix::net::recv(socket, &mut peeked[..], RecvFlags::PEEK | RecvFlags::DONTWAIT).map(|(_, octets)| octets)
 }
 
-/// Reads once, through a buffer on the stack: an idle connection holds none.
+/// Reads once, through a buffer on the stack: a connection that waits holds none, in the middle of mail data neither.
 fn poll_into(transport: &mut Transport, input: &mut Input, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let mut chunk = [MaybeUninit::uninit(); CHUNK_OCTETS];
     let mut buf = ReadBuf::uninit(&mut chunk);
-    transport.poll_read(cx, &mut buf).map_ok(|()| {
+    let read = transport.poll_read(cx, &mut buf);
+    if read.is_pending() {
+        input.release_memory();
+    }
+    read.map_ok(|()| {
         input.extend(buf.filled());
         buf.filled().len()
     })
