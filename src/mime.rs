@@ -18,7 +18,7 @@ pub const DEPTH_MAX: usize = 50;
 pub const PARTS_MAX: usize = 1_000;
 /// How much of a message's body is looked at, in octets. Each level of nesting reads its octets once more.
 pub const INSPECTED_OCTETS_MAX: usize = 4 << 20;
-/// How much of a part's own header is looked at, in octets.
+/// How much of a part's own header is looked at, in octets; of a message within the message it is [`HEADER_OCTETS_MAX`].
 pub const PART_HEADER_OCTETS_MAX: usize = 16 << 10;
 
 /// A part that contains no other parts.
@@ -62,7 +62,8 @@ pub struct Malformed {
     pub depth: bool,
     /// There are more than [`PARTS_MAX`] entities.
     pub parts: bool,
-    /// A header has more octets than [`HEADER_OCTETS_MAX`], or that of a part more than [`PART_HEADER_OCTETS_MAX`].
+    /// A message's header has more octets than [`HEADER_OCTETS_MAX`], or that of a part more than
+    /// [`PART_HEADER_OCTETS_MAX`].
     pub header_octets: bool,
     /// The header has more fields than [`HEADER_FIELDS_MAX`].
     pub header_fields: bool,
@@ -148,19 +149,20 @@ impl<'a> Entity<'a> {
     fn children(&self, max: usize) -> Vec<Entity<'a>> {
         let kind = self.content_type.kind.as_str();
         if matches!(kind, "message/rfc822" | "message/global") && self.encoding == Encoding::Identity && max > 0 {
-            return vec![self.child(self.octets, "text/plain")];
+            return vec![self.child(self.octets, "text/plain", HEADER_OCTETS_MAX)];
         }
         let default_type = if kind == "multipart/digest" { "message/rfc822" } else { "text/plain" };
+        let child = |part| self.child(part, default_type, PART_HEADER_OCTETS_MAX);
         match self.content_type.parameter("boundary").filter(|b| kind.starts_with("multipart/") && !b.is_empty()) {
-            Some(boundary) => sections(self.octets, boundary, max).map(|part| self.child(part, default_type)).collect(),
+            Some(boundary) => sections(self.octets, boundary, max).map(child).collect(),
             None => Vec::new(),
         }
     }
 
-    fn child(&self, octets: &'a [u8], default_type: &str) -> Self {
+    fn child(&self, octets: &'a [u8], default_type: &str, header_octets_max: usize) -> Self {
         let (header, body) = split_entity(octets);
-        let entity = Entity::new(cut(header, PART_HEADER_OCTETS_MAX), body, self.depth + 1, default_type);
-        Entity { header_cut: header.len() > PART_HEADER_OCTETS_MAX, ..entity }
+        let entity = Entity::new(cut(header, header_octets_max), body, self.depth + 1, default_type);
+        Entity { header_cut: header.len() > header_octets_max, ..entity }
     }
 }
 
@@ -444,6 +446,7 @@ mod tests {
     fn what_can_be_read_in_two_ways_is_malformed() {
         let boundary = |parameters: &str| format!("Content-Type: multipart/mixed; {parameters}\n\n--b\n\nx\n--b--\n");
         let part = |header: &str| format!("Content-Type: multipart/mixed; boundary=b\n\n--b\n{header}\n\nx\n--b--\n");
+        let attached = |octets| format!("Content-Type: message/rfc822\n\nA: {}\n\nx\n", "x".repeat(octets));
         let repeated = |count| "A: 1\n".repeat(count);
         for (mail, same, field) in [
             (boundary("boundary=b; boundary=c"), boundary("boundary=b; boundary=\"b\""), "ambiguous"),
@@ -471,6 +474,7 @@ mod tests {
                 "header_octets",
             ),
             (part(&format!("A: {}", "x".repeat(PART_HEADER_OCTETS_MAX))), part("A: x"), "header_octets"),
+            (attached(HEADER_OCTETS_MAX), attached(HEADER_OCTETS_MAX / 2), "header_octets"),
             (
                 "Content-Type: message/rfc822\n\n".repeat(DEPTH_MAX + 1),
                 "Content-Type: message/rfc822\n\n".repeat(DEPTH_MAX - 1),

@@ -14,7 +14,7 @@ use toml::de::DeTable;
 
 use super::section::{ConfigError, Problem, Report, Section, Value, Warning, path};
 use super::{
-    Config, Dns, Limits, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Rules, Storage, domains, keys,
+    Config, Dns, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Rules, Storage, domains, keys, limits,
     policy, tls,
 };
 
@@ -77,7 +77,7 @@ fn read(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Conf
     check_listen(report, root, &listen);
     let storage = read_storage(report, root, base_dir);
     let dns = read_dns(report, root);
-    let limits = read_limits(report, root);
+    let limits = limits::read(report, root);
     let policy_section = root.section(report, "policy");
     let policy = policy::read(report, &policy_section);
     let domains = domains::read(report, root, &policy_section);
@@ -182,50 +182,6 @@ fn read_storage(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Opt
 fn read_dns(report: &mut Report, root: &Section<'_>) -> Dns {
     let section = root.section(report, "dns");
     Dns { servers: list(report, &section, "servers", dns_server) }
-}
-
-/// A number of things, whatever its type.
-fn count<T: TryFrom<u64>>(report: &mut Report, section: &Section<'_>, name: &str) -> Option<T> {
-    section.value(name).and_then(|value| value.count(report))
-}
-
-fn read_limits(report: &mut Report, root: &Section<'_>) -> Option<Limits> {
-    let section = root.section(report, "limits");
-    let message_octets_max = count(report, &section, "message_octets_max");
-    let recipients_max = count(report, &section, "recipients_max");
-    let connections_max = count(report, &section, "connections_max");
-    let connections_per_client_max = count(report, &section, "connections_per_client_max");
-    let connections_per_network_max = count(report, &section, "connections_per_network_max");
-    let connections_per_network_max = connections_per_network_max.map(|network: usize| {
-        let is_default = section.value("connections_per_network_max").is_some_and(|value| value.at.is_none());
-        // Who lets one address have more means it: a default must not stand against that.
-        if is_default { network.max(connections_per_client_max.unwrap_or_default()) } else { network }
-    });
-    let bad_commands_max = count(report, &section, "bad_commands_max");
-    let refused_recipients_max = count(report, &section, "refused_recipients_max");
-    let messages_max = count(report, &section, "messages_max");
-    let session_seconds_max = count(report, &section, "session_seconds_max");
-    let data_octets_per_second_min = count(report, &section, "data_octets_per_second_min");
-    let message_memory_octets_max = count(report, &section, "message_memory_octets_max");
-    let memory_octets_max = count(report, &section, "memory_octets_max");
-    let in_flight_octets_max = count(report, &section, "in_flight_octets_max");
-    let inspection_octets_max = count(report, &section, "inspection_octets_max");
-    Some(Limits {
-        message_octets_max: message_octets_max?,
-        recipients_max: recipients_max?,
-        connections_max: connections_max?,
-        connections_per_client_max: connections_per_client_max?,
-        connections_per_network_max: connections_per_network_max?,
-        bad_commands_max: bad_commands_max?,
-        refused_recipients_max: refused_recipients_max?,
-        messages_max: messages_max?,
-        session_seconds_max: session_seconds_max?,
-        data_octets_per_second_min: data_octets_per_second_min?,
-        message_memory_octets_max: message_memory_octets_max?,
-        memory_octets_max: memory_octets_max?,
-        in_flight_octets_max: in_flight_octets_max?,
-        inspection_octets_max: inspection_octets_max?,
-    })
 }
 
 fn read_rules(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Rules {

@@ -14,6 +14,7 @@ mod domains;
 mod files;
 mod folder;
 mod keys;
+mod limits;
 mod load;
 mod network;
 mod policy;

@@ -41,6 +41,46 @@ fn the_reference_file_loads_to_the_defaults() {
     assert_eq!(warnings.iter().map(Problem::to_string).collect::<Vec<_>>(), [tls]);
 }
 
+#[test]
+fn limits_in_each_others_way_are_warned_of() {
+    let warnings = |limits: &str| -> Vec<String> {
+        let (_, warnings) = parse(&format!("{MINIMAL}[limits]\n{limits}")).unwrap();
+        warnings.iter().map(Problem::to_string).collect()
+    };
+    for (limits, warning) in [
+        (
+            "message_octets_max = 1000\nin_flight_octets_max = 999",
+            "mxkeep.toml:7:24: limits.in_flight_octets_max (999) is smaller than limits.message_octets_max (1000): \
+             a message between the two is deferred each time it comes.",
+        ),
+        (
+            "memory_octets_max = 1000",
+            "mxkeep.toml:6:21: limits.memory_octets_max (1000) is smaller than limits.message_memory_octets_max \
+             (1048576): the larger one has no effect.",
+        ),
+        (
+            "connections_per_client_max = 9\nconnections_per_network_max = 8",
+            "mxkeep.toml:7:31: limits.connections_per_network_max (8) is smaller than \
+             limits.connections_per_client_max (9): the larger one has no effect.",
+        ),
+        (
+            "connections_max = 99",
+            "mxkeep.toml:6:19: limits.connections_max (99) is smaller than limits.connections_per_network_max (100): \
+             one network can keep all others out.",
+        ),
+        (
+            "connections_per_network_max = 2001",
+            "mxkeep.toml:6:31: limits.connections_max (2000) is smaller than limits.connections_per_network_max (2001): \
+             one network can keep all others out.",
+        ),
+    ] {
+        assert_eq!(warnings(limits), [warning], "{limits}");
+    }
+    let even = "message_octets_max = 9\nin_flight_octets_max = 9\nmemory_octets_max = 9\nmessage_memory_octets_max = 9\n\
+                connections_max = 9\nconnections_per_client_max = 9\nconnections_per_network_max = 9";
+    assert_eq!(warnings(even), [""; 0]);
+}
+
 /// A date is legal for no key at all: each key that the loader reads complains about it, under its own name.
 #[test]
 fn the_loader_reads_every_key_of_the_table() {

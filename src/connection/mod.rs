@@ -272,7 +272,6 @@ impl Connection {
     /// Flushes, then waits for octets. A service that stops ends a session that has no transaction open.
     async fn wait(&mut self, wire: &mut Wire, session: &mut Session) -> Result<(), End> {
         wire.flush().await?;
-        wire.input.release_memory();
         if session.drain(&mut wire.input) {
             return Ok(data::read_away(wire, session).await?);
         }

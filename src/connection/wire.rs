@@ -298,11 +298,15 @@ fn peek(socket: &TcpStream) -> rustix::io::Result<usize> {
     rustix::net::recv(socket, &mut peeked[..], RecvFlags::PEEK | RecvFlags::DONTWAIT).map(|(_, octets)| octets)
 }
 
-/// Reads once, through a buffer on the stack: an idle connection holds none.
+/// Reads once, through a buffer on the stack: a connection that waits holds none, in the middle of mail data neither.
 fn poll_into(transport: &mut Transport, input: &mut Input, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let mut chunk = [MaybeUninit::uninit(); CHUNK_OCTETS];
     let mut buf = ReadBuf::uninit(&mut chunk);
-    transport.poll_read(cx, &mut buf).map_ok(|()| {
+    let read = transport.poll_read(cx, &mut buf);
+    if read.is_pending() {
+        input.release_memory();
+    }
+    read.map_ok(|()| {
         input.extend(buf.filled());
         buf.filled().len()
     })

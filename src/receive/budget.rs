@@ -18,6 +18,9 @@ use crate::config::Limits;
 pub const INSPECTION_SECONDS_MAX: u64 = 180;
 /// What judging a large message takes beside its octets, in octets: the views of its text, and a piece of each copy.
 pub const INSPECTION_OVERHEAD_OCTETS: u64 = 4 << 20;
+/// Octets of each message for which there is always room, in flight and in memory: who fills the budget with large messages
+/// keeps no small ones out.
+pub const FREE_OCTETS: u64 = 16 << 10;
 /// The ration's smallest part, in octets.
 const PART_OCTETS: u64 = 1024;
 
@@ -84,8 +87,8 @@ impl Budget {
 
     /// Would a message of this size find room now? Nothing is set aside for it: who declares octets need not send them.
     pub fn has_room_for(&self, octets: u64) -> bool {
-        self.in_flight.load(Ordering::Relaxed).saturating_add(octets)
-            <= self.in_flight_octets_max.load(Ordering::Relaxed)
+        let in_flight = self.in_flight.load(Ordering::Relaxed).saturating_add(octets);
+        octets <= FREE_OCTETS || in_flight <= self.in_flight_octets_max.load(Ordering::Relaxed)
     }
 
     /// Waits until a message of this size may be in memory to be judged. A message that is larger than the whole ration
@@ -143,7 +146,9 @@ impl Share {
 
     /// So many more octets have arrived. `false`: there is no room for them.
     pub fn receive(&mut self, octets: u64) -> bool {
-        let taken = take(&self.budget.in_flight, octets, self.budget.in_flight_octets_max.load(Ordering::Relaxed));
+        let is_free = self.in_flight.saturating_add(octets) <= FREE_OCTETS;
+        let octets_max = if is_free { u64::MAX } else { self.budget.in_flight_octets_max.load(Ordering::Relaxed) };
+        let taken = take(&self.budget.in_flight, octets, octets_max);
         self.in_flight += if taken { octets } else { 0 };
         taken
     }
@@ -206,17 +211,27 @@ pub(super) mod tests {
 
     #[test]
     fn shares_are_bounded_and_given_back() {
-        let budget = Arc::new(Budget::new(&limits(100, 1000), PathBuf::new()));
+        let budget = Arc::new(Budget::new(&limits(100, 100_000), PathBuf::new()));
         let (mut one, mut other) = (Share::new(&budget), Share::new(&budget));
-        assert!(one.receive(600) && !other.receive(401) && other.receive(400));
-        assert!(budget.has_room_for(0) && !budget.has_room_for(1));
+        assert!(one.receive(60_000) && !other.receive(40_001) && other.receive(40_000));
+        assert!(budget.has_room_for(FREE_OCTETS) && !budget.has_room_for(FREE_OCTETS + 1));
         assert!(one.hold(60) && !other.hold(41) && other.hold(40) && one.hold(10) && other.hold(90));
         one.hold_regardless(50);
-        assert_eq!(budget.taken(), (140, 1000, 0));
+        assert_eq!(budget.taken(), (140, 100_000, 0));
         assert!(!other.hold(91) && other.hold(0) && !other.receive(u64::MAX));
         drop(one);
-        assert_eq!(budget.taken(), (0, 400, 0));
+        assert_eq!(budget.taken(), (0, 40_000, 0));
         drop(other);
+        assert_eq!(budget.taken(), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_small_message_has_room_when_all_is_taken() {
+        let budget = Arc::new(Budget::new(&limits(100, 100_000), PathBuf::new()));
+        let (mut large, mut small) = (Share::new(&budget), Share::new(&budget));
+        assert!(large.receive(100_000) && !large.receive(1));
+        assert!(small.receive(FREE_OCTETS - 1) && small.receive(1) && !small.receive(1));
+        drop((large, small));
         assert_eq!(budget.taken(), (0, 0, 0));
     }
 

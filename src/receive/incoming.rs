@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::Receiver;
 use super::blocking::blocking;
-use super::budget::{Budget, Ration, Share};
+use super::budget::{Budget, FREE_OCTETS, Ration, Share};
 use super::spool;
 use crate::message::Message;
 use crate::verdict::Cause;
@@ -22,8 +22,6 @@ use crate::verdict::Cause;
 const PIECE_OCTETS: usize = 256 << 10;
 /// Room for a piece, and for what one read from the connection adds to it, in octets.
 const PIECE_CAPACITY_OCTETS: usize = PIECE_OCTETS + (64 << 10);
-/// What every message may have in memory, even if the budget is used up, in octets.
-const FREE_OCTETS: usize = 16 << 10;
 
 /// Mail data while it arrives: the decoder appends to [`Incoming::tail`], and [`Incoming::settle`] finds room for it. What
 /// goes wrong (no room, a disk that fails) is remembered, the rest of the data is read and dropped, and
@@ -162,7 +160,7 @@ impl Held {
         };
         let capacity = self.tail.capacity() as u64;
         let has_memory = self.share.hold(capacity);
-        if !has_memory && self.tail.len() <= FREE_OCTETS {
+        if !has_memory && octets <= FREE_OCTETS {
             self.share.hold_regardless(capacity);
             return octets > octets_max;
         }
@@ -272,7 +270,7 @@ mod tests {
             receive(&mut incoming, &sent).await;
             assert_eq!(is_in_file(&incoming), in_file, "{length} octets, {memory} in memory");
             assert_eq!((incoming.octets(), budget.taken().1), (length as u64, length as u64));
-            assert!(budget.taken().0 <= memory + FREE_OCTETS as u64);
+            assert!(budget.taken().0 <= memory + FREE_OCTETS);
             let arrived = incoming.arrive().await.expect("it arrives");
             assert_eq!(arrived.message.octets(), sent);
             assert_eq!((budget.taken().0 == 0, budget.taken().2 > 0), (in_file || length == 0, in_file));
@@ -294,7 +292,7 @@ mod tests {
             receive(other, &octets(100_000)).await;
         }
         assert!(others.iter().filter(|other| is_in_file(other)).count() >= 18);
-        assert!(budget.taken().0 <= 256 * KIB + 21 * FREE_OCTETS as u64, "{:?}", budget.taken());
+        assert!(budget.taken().0 <= 256 * KIB + 21 * FREE_OCTETS, "{:?}", budget.taken());
         receive(&mut small, &octets(5_000)).await;
         assert!(!is_in_file(&small), "what every message may have");
         for other in others {

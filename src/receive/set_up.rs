@@ -55,7 +55,6 @@ impl Receiver {
         let mailboxes = Mailboxes::new(config);
         let ledger = Ledger::new(store.clone());
         delivery::recover(&ledger, &mailboxes.all_maildirs());
-        warn_of_limits(&config.limits);
         let spool_directory = config.storage.state.join("tmp");
         spool::set_up(&spool_directory);
         Ok(Receiver {
@@ -132,16 +131,6 @@ impl Examiner {
 /// Puts what is wrong with a rule on record.
 pub fn log_diagnostic(diagnostic: &Diagnostic) {
     tracing::warn!("{diagnostic}");
-}
-
-fn warn_of_limits(limits: &Limits) {
-    let Limits { message_octets_max, in_flight_octets_max, .. } = limits;
-    if in_flight_octets_max < message_octets_max {
-        tracing::warn!(
-            "limits.in_flight_octets_max ({in_flight_octets_max}) is smaller than limits.message_octets_max \
-             ({message_octets_max}): a message between the two is deferred each time it comes"
-        );
-    }
 }
 
 /// Opens the store, or one in memory where the disk is full: trouble with state refuses no mail.

@@ -5,8 +5,8 @@
 //! *Never does:* sync. Such a file holds nothing that anybody was promised. *All calls block.*
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,16 +18,25 @@ use crate::delivery::LogLimit;
 /// Begins the names of files that have one for a moment.
 const PREFIX: &str = "incoming.";
 
-/// Makes the directory, and removes what a crash left in it. Nobody else uses it: the store beside it is locked.
+/// Removes what a crash left in the directory, if there is one: the first large message makes it. Nobody else uses it: the
+/// store beside it is locked.
 pub fn set_up(directory: &Path) {
-    if let Err(error) = make_directory(directory).and_then(|()| sweep(directory)) {
-        let path = directory.display();
-        tracing::error!(%path, %error, "large messages cannot be received: their senders are told to try again");
+    match sweep(directory) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            let path = directory.display();
+            tracing::error!(%path, %error, "large messages cannot be received: their senders are told to try again");
+        }
+        _ => {}
     }
 }
 
-fn make_directory(directory: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+/// Makes the directory, in a storage.state that is there: one that has gone is not ours to make.
+fn make_directory(directory: &Path) -> Result<(), Errno> {
+    match rustix::fs::mkdir(directory, Mode::RWXU) {
+        // Two large messages came at once.
+        Err(Errno::EXIST) => Ok(()),
+        made => made,
+    }
 }
 
 fn sweep(directory: &Path) -> std::io::Result<()> {
@@ -40,11 +49,11 @@ fn sweep(directory: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Makes an empty file without a name. A directory that has gone is made again.
+/// Makes an empty file without a name, and the directory where there is none.
 pub fn create(directory: &Path) -> Result<File, Errno> {
     match create_unnamed(directory) {
         Err(Errno::NOENT) => {
-            make_directory(directory).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            make_directory(directory)?;
             create_unnamed(directory)
         }
         created => created,
@@ -113,9 +122,11 @@ mod tests {
     #[test]
     fn files_have_no_name_and_are_read_back_whole() {
         let parent = tempfile::tempdir().expect("a directory");
-        let directory = parent.path().join("state/tmp");
+        let directory = parent.path().join("tmp");
         set_up(&directory);
+        assert!(!directory.exists(), "a start makes nothing");
         type Create = fn(&Path) -> Result<File, Errno>;
+        assert_eq!(create(&directory.join("tmp")).map(drop), Err(Errno::NOENT), "its parent is not made");
         for create in [create as Create, create_and_unlink as Create] {
             let file = create(&directory).expect("a file");
             assert_eq!(fs::read_dir(&directory).expect("the directory").count(), 0);

@@ -15,7 +15,7 @@ use rustix::net::{SendFlags, SocketFlags};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::doors::{Kind, Listening};
+use super::doors::{BACKLOG_CONNECTIONS_MAX, Kind, Listening};
 use super::generation::House;
 use crate::connection;
 use crate::journal::Counters;
@@ -63,8 +63,10 @@ pub(super) async fn accept(
 /// Clients that connected before the door is closed: closing it would reset them.
 fn take_the_waiting(listener: &TcpListener, mut admit: impl FnMut(TcpStream, SocketAddr)) {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    // The kernel is asked itself: the runtime may not know yet who is there.
-    while let Ok((socket, Some(peer))) = rustix::net::acceptfrom_with(listener, flags) {
+    // No more than could have waited: while the door is open others come.
+    for _ in 0..=BACKLOG_CONNECTIONS_MAX {
+        // The kernel is asked itself: the runtime may not know yet who is there.
+        let Ok((socket, Some(peer))) = rustix::net::acceptfrom_with(listener, flags) else { return };
         let stream = TcpStream::from_std(net::TcpStream::from(socket));
         if let (Ok(stream), Ok(peer)) = (stream, SocketAddr::try_from(peer)) {
             admit(stream, peer);

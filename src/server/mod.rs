@@ -206,7 +206,8 @@ impl Server {
             shared: generation::shared(&config, receiver, certificates.as_ref(), &self.service),
             certificates: certificates.map(|(certificates, _)| certificates),
             listening: self.doors.listening().collect(),
-            before: Before::of(&config),
+            // The log stays as it was begun.
+            before: Before { log: before.before.log, ..Before::of(&config) },
             since: Instant::now(),
         });
         Ok(reloaded)

@@ -145,9 +145,24 @@ fn past_all_that_may_be_in_flight_is_452_and_the_room_comes_back() {
 }
 
 #[test]
+fn small_messages_have_room_when_others_have_taken_all() {
+    let server = limited(&["in_flight_octets_max = 1"]);
+    let mut client = introduced(&server);
+    client.expect("MAIL FROM:<carol@client.example> SIZE=20000", "452 4.3.1");
+    for (octets, told) in [(20_000, "452 4.3.1 Too much mail"), (15_000, "250 2.0.0")] {
+        let reply = client.message("carol@client.example", &["alice@example.test"], &message("one", octets));
+        assert!(reply.starts_with(told), "{octets}: {reply}");
+    }
+    client.expect("MAIL FROM:<carol@client.example> SIZE=15000", "250");
+}
+
+#[test]
 fn a_disk_too_small_for_temporary_files_is_452_for_large_messages_alone() {
     let server = limited(&["message_memory_octets_max = 65536"]);
-    let Some(disk) = SmallDisk::mount(&server.directory().join("state/tmp"), MIB as u64) else { return };
+    let directory = server.directory().join("state/tmp");
+    assert!(!directory.exists(), "no large message has come yet");
+    fs::create_dir(&directory).expect("its place");
+    let Some(disk) = SmallDisk::mount(&directory, MIB as u64) else { return };
     let (small, large) = (message("small", 1000), message("large", 3 * MIB));
     for _ in 0..2 {
         let mut client = introduced(&server);
@@ -168,7 +183,6 @@ fn without_a_directory_for_temporary_files_large_messages_are_451() {
     let mut server = limited(&["message_memory_octets_max = 65536"]);
     server.stop();
     let directory = server.directory().join("state/tmp");
-    fs::remove_dir(&directory).expect("it is empty");
     fs::write(&directory, "no directory").expect("a file");
     server.restart();
     server.await_log("large messages cannot be received");
