@@ -10,12 +10,13 @@ mod scan;
 mod serve;
 mod status;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, LogFormat, Warning};
+use crate::config::{self, Config, LogFormat, Warning};
 
 /// Exit statuses of sysexits(3).
 pub(crate) mod exit {
@@ -29,6 +30,8 @@ pub(crate) mod exit {
     pub const UNAVAILABLE: u8 = 69;
     /// The system refused something.
     pub const OS: u8 = 71;
+    /// What was to be written could not be.
+    pub const IO: u8 = 74;
     /// The configuration is wrong.
     pub const CONFIG: u8 = 78;
 }
@@ -123,6 +126,23 @@ fn load_with(path: &Path, warn: impl Fn(&Warning)) -> Result<Config, ExitCode> {
             eprintln!("{error}");
             Err(ExitCode::from(exit::CONFIG))
         }
+    }
+}
+
+/// Where the server of this configuration file keeps its state: to be asked even if the file was broken since it started.
+/// Otherwise what is wrong with the file was said.
+fn state_directory(path: &Path) -> Result<PathBuf, ExitCode> {
+    config::state_directory(path).map_or_else(|| load(path).map(|config| config.storage.state), Ok)
+}
+
+/// Prints results on standard output. Whoever reads them may have seen enough, as in `mxkeep status | head`.
+fn print(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("mxkeep: cannot write to standard output: {error}");
+            ExitCode::from(exit::IO)
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use toml::de::DeTable;
@@ -56,6 +56,20 @@ impl Config {
         let config = config.ok_or(ConfigError { problems: Vec::new() })?;
         Ok((config, warnings))
     }
+}
+
+/// Where the state of the server of this configuration file is, as far as can be told: of the file only `storage.state` is
+/// needed, so that a running server can be asked even if its file was broken since. None: the file cannot be read.
+pub fn state_directory(path: &Path) -> Option<PathBuf> {
+    let text = read_file(path).ok()?;
+    let defaults = keys::defaults();
+    let state_in = |text: &str| {
+        let (file, _) = DeTable::parse_recoverable(text);
+        let state = file.get_ref().get("storage")?.get_ref().as_table()?.get("state")?.get_ref().as_str()?.to_owned();
+        Some(state).filter(|state| !state.is_empty())
+    };
+    let state = state_in(&text).or_else(|| state_in(&defaults))?;
+    Some(std::path::absolute(path).ok()?.parent()?.join(state))
 }
 
 fn read_file(path: &Path) -> Result<String, String> {

@@ -32,7 +32,7 @@ pub use aliases::{ALIAS_DEPTH_MAX, ALIAS_MAILBOXES_MAX, AliasError, Directory, T
 pub use files::{Certificate, check_files, check_mail_root, load_certificates};
 pub use folder::{FOLDER_NAME_OCTETS_MAX, FolderName};
 pub use keys::{KEYS, Key, Preset, reference};
-pub use load::CONFIG_OCTETS_MAX;
+pub use load::{CONFIG_OCTETS_MAX, state_directory};
 pub use network::Network;
 pub use section::{ConfigError, PROBLEMS_MAX, Place, Problem, Warning};
 pub use template::MailTemplate;

@@ -223,6 +223,7 @@ fn not_arrived(
 /// Mail data that broke the protocol is refused by this reply: it goes on record as well. Hands it back with its id.
 pub fn refused(receiver: &Receiver, transaction: Transaction, octets: u64, reply: Reply) -> Replies {
     let mut record = transaction.record(octets);
+    record.recipients = transaction.recipients_on_record();
     let reply = reply.cite(&record.id);
     record.conclude("reject", Some("protocol"), &reply);
     receiver.counters.count(&record);

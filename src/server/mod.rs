@@ -223,7 +223,8 @@ impl Server {
     ) {
         let phase = &self.service.phase;
         phase.send_replace(Phase::Stopping);
-        drop((self.doors, sessions));
+        // Who asks for a reload now hears that it is too late.
+        drop((self.doors, self.reloads, sessions));
         while accepting.join_next().await.is_some() {}
         // Every session holds a token: the channel ends when the last of them does.
         if tokio::time::timeout(patience, ended.recv()).await.is_ok() {

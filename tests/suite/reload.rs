@@ -77,8 +77,11 @@ fn under_load_no_session_and_no_message_is_lost() {
             let sound = fs::read_to_string(server.configuration()).expect("a configuration");
             let line = sound.lines().count() + 1;
             server.edit(|text| format!("{text}limits.session_seconds_max = \"many\"\n"));
-            refused(&server, &[&format!("mxkeep.toml:{line}:"), "limits.session_seconds_max"]);
             let failed = server.log().matches("not reloaded").count();
+            refused(&server, &[&format!("mxkeep.toml:{line}:"), "limits.session_seconds_max"]);
+            until("the server has it in its log", || server.log().matches("not reloaded").count() > failed);
+            assert_eq!(server.run("status").code, Some(0), "a running server can be asked all the same");
+            let failed = failed + 1;
             server.hang_up();
             until("the server says so in its log, too", || server.log().matches("not reloaded").count() > failed);
             assert!(told_of(&server, &format!("carol@{name}")).starts_with("250"), "the old one stays");
