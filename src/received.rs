@@ -73,6 +73,19 @@ pub fn parse(field: &Field<'_>) -> Option<Hop> {
     Some(hop)
 }
 
+/// Is it what qmail's queue puts on top of the field of its SMTP server: `(qmail 4711 invoked from network); ...`? What came
+/// from a program on that host (`invoked by uid 1001`) has no such field, and none of qmail's below it.
+pub fn is_queued_from_network(field: &Field<'_>) -> bool {
+    let body = field.body.get(..FIELD_OCTETS_MAX).unwrap_or(field.body);
+    let text = String::from_utf8_lossy(body);
+    let mut parts = Reader(Parts { rest: &text, left: PARTS_MAX }.peekable());
+    let number = match parts.comments().as_slice() {
+        [comment] => comment.strip_prefix("qmail ").and_then(|rest| rest.strip_suffix(" invoked from network")),
+        _ => None,
+    };
+    field.is("Received") && number.is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())) && parts.0.next().is_none()
+}
+
 impl Hop {
     /// What stands behind the writer's name. Was it Exim? What is broken there ends the reading: it may be the client's
     /// doing, for Exim puts the reverse-path into a comment.

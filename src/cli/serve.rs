@@ -12,8 +12,7 @@ use tokio::sync::watch;
 use super::{exit, load_and_warn, start_log};
 use crate::config::{self, Config};
 use crate::control::Control;
-use crate::server::manager::{self, Inherited};
-use crate::server::{SHUTDOWN_SECONDS_MAX, Server};
+use crate::server::{Inherited, SHUTDOWN_SECONDS_MAX, Server, manager};
 
 /// What `mxkeep serve --help` says below the options.
 pub const HELP: &str = "\

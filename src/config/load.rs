@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use toml::de::DeTable;
 
-use super::section::{ConfigError, Problem, Report, Section, Value, Warning};
+use super::section::{ConfigError, Problem, Report, Section, Value, Warning, path};
 use super::{
     Config, Dns, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Rules, Storage, domains, keys, limits,
     policy, tls,
@@ -199,13 +199,6 @@ fn read_log(report: &mut Report, root: &Section<'_>) -> Option<Log> {
 fn list<T>(report: &mut Report, section: &Section<'_>, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
     let elements = section.value(name).map(|value: Value<'_>| value.list(report)).unwrap_or_default();
     elements.iter().filter_map(|element| element.parsed(report, &read)).collect()
-}
-
-pub(super) fn path(text: &str, base_dir: &Path) -> Result<PathBuf, String> {
-    match text.is_empty() || text.chars().any(char::is_control) {
-        true => Err(format!("\"{}\" is not a path. Write the path of a file or directory.", text.escape_debug())),
-        false => Ok(base_dir.join(text)),
-    }
 }
 
 /// Port 0 is allowed: the system then chooses one, and the server says which.

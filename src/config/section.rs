@@ -5,6 +5,7 @@
 //! *Never does:* stop at the first error, or report one twice.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
@@ -324,6 +325,14 @@ impl<'a> Value<'a> {
             DeValue::Array(_) => "a list".to_owned(),
             DeValue::Table(_) => "a section".to_owned(),
         }
+    }
+}
+
+/// A path; a relative one is relative to the directory that the file is in.
+pub(super) fn path(text: &str, base_dir: &Path) -> Result<PathBuf, String> {
+    match text.is_empty() || text.chars().any(char::is_control) {
+        true => Err(format!("\"{}\" is not a path. Write the path of a file or directory.", text.escape_debug())),
+        false => Ok(base_dir.join(text)),
     }
 }
 

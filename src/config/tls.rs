@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::load::path;
-use super::section::{Report, Section, Value};
+use super::section::{Report, Section, Value, path};
 
 /// The server's certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,7 +30,7 @@ use crate::config;
 use crate::envelope::Client;
 use crate::journal;
 use crate::receive::{self, Incoming, Receipt, Receiver, Transaction, Visit};
-use crate::smtp::{NewClient, Session, Settings, Start, Step, reply};
+use crate::smtp::{NewClient, Session, Settings, Start, Step, XAddress, reply};
 use opening::{Failed, Opened, open};
 use wire::{Stop, Wire};
 
@@ -104,8 +104,10 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, implicit_tls: bool, perm
             return log_unopened(client, "shutdown", started);
         }
     };
-    // The TCP peer's own address, whomever it speaks for.
-    let xclient = connection.shared.listen.xclient_from.iter().any(|network| network.contains(peer.ip()));
+    // The client that counts: a balancer in this list opens it to nobody behind it.
+    let client = connection.visit.client.address;
+    connection.speaks_for_another = connection.shared.is_proxy(peer.ip());
+    let xclient = connection.shared.listen.xclient_from.iter().any(|network| network.contains(client));
     let tls = connection.visit.client.tls.is_some();
     let mut session = Session::new(connection.shared.settings.clone(), Start { tls, xclient });
     wire.queue(&session.banner());
@@ -131,7 +133,8 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, implicit_tls: bool, perm
             Err(Panicked) => break connection.apologise(&mut wire).await,
         }
     };
-    if end == End::Stopped(Stop::EndOfStream) {
+    // A proxy's acknowledgements and the end of its stream say nothing of what its client has received.
+    if end == End::Stopped(Stop::EndOfStream) && !connection.speaks_for_another {
         connection.unseen.on_end(&wire, &connection.shared.receiver).await;
     }
     connection.abandon();
@@ -145,6 +148,10 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, implicit_tls: bool, perm
 struct Connection {
     shared: Shared,
     visit: Visit,
+    /// Who is at the other end, or what its proxy said by the PROXY protocol; XCLIENT does not change it.
+    first: SocketAddr,
+    /// The other end is a proxy, and the client somewhere behind it.
+    speaks_for_another: bool,
     permit: Permit,
     transaction: Option<Transaction>,
     /// The chunks of the open transaction.
@@ -184,10 +191,13 @@ impl From<Stop> for End {
 
 impl Connection {
     fn new(client: Client, permit: Permit, shared: Shared) -> Self {
+        let first = SocketAddr::new(client.address, client.port);
         let visit = receive::client(&shared.receiver, journal::new_id(), client);
         Connection {
             shared,
             visit,
+            first,
+            speaks_for_another: false,
             permit,
             transaction: None,
             incoming: None,
@@ -213,17 +223,20 @@ impl Connection {
 
     /// Commands and replies, until TLS is to begin (`Ok`) or the connection ends.
     async fn converse(&mut self, wire: &mut Wire, session: &mut Session) -> Result<Acceptor, End> {
+        let mut begun = None;
         loop {
             if session.envelope().is_none() {
                 self.abandon();
             }
-            let from = wire.input.position();
+            wire.flush_if_much().await?;
+            // Where the command begins, though its answer may have to wait for the end of a refused chunk.
+            let from = *begun.get_or_insert(wire.input.position());
             let Some(step) = session.step(&mut wire.input) else {
                 self.wait(wire, session).await?;
                 continue;
             };
+            begun = None;
             self.commands += 1;
-            wire.flush_much().await?;
             self.unseen.on_command(from, &self.shared.receiver).await;
             match step {
                 Step::Reply(reply) => wire.queue(&reply),
@@ -268,12 +281,17 @@ impl Connection {
 
     /// XCLIENT: a trusted proxy speaks for this client from now on. Its record is kept under the same id.
     async fn start_over(&mut self, wire: &mut Wire, new: NewClient<'_>) -> Result<(), End> {
-        let proxy = &self.visit.client;
-        let address = new.address().unwrap_or(proxy.address);
-        let port = new.port().unwrap_or(if new.address().is_some() { 0 } else { proxy.port });
-        tracing::info!(target: "mxkeep::connection", id = %self.visit.id, proxy = %proxy.address, client = %address, "xclient");
+        let before = &self.visit.client;
+        let (address, port) = match new.address() {
+            XAddress::NotSaid => (before.address, before.port),
+            XAddress::Unavailable => (self.first.ip(), self.first.port()),
+            XAddress::Is(address) => (address, 0),
+        };
+        let client = SocketAddr::new(address, new.port().unwrap_or(port));
+        tracing::info!(target: "mxkeep::connection", id = %self.visit.id, proxy = %self.first.ip(), client = %address, "xclient");
         self.abandon();
-        self.turn_into(wire, SocketAddr::new(address, port)).await?;
+        self.speaks_for_another = true;
+        self.turn_into(wire, client).await?;
         let banner = new.banner();
         wire.queue(&new.answer(banner));
         Ok(())

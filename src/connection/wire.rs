@@ -33,10 +33,11 @@ pub const LINGER_MILLIS_MAX: u64 = 2_000;
 pub const END_MILLIS_MAX: u64 = 5_000;
 /// Octets that a client may send ahead of a final reply before that reply stops counting as provably seen.
 pub const AHEAD_OCTETS_MAX: usize = 65_536;
+/// Replies that wait for the next flush, in octets, before they are sent at once: a client that pipelines commands and
+/// reads nothing gets no more of our memory.
+const QUEUE_OCTETS_MAX: usize = 16_384;
 /// Reads before a final reply: empty TLS records, say, could go on for ever.
 const DRAIN_READS_MAX: usize = 64;
-/// Replies that may wait to be sent together, in octets: eight octets of EHLO are worth hundreds of its reply.
-const QUEUE_OCTETS_MAX: usize = 16_384;
 /// Octets read at once.
 const CHUNK_OCTETS: usize = 32_768;
 
@@ -161,9 +162,12 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends what is queued once it is much: a client that sends command after command and reads no reply waits here.
-    pub async fn flush_much(&mut self) -> Result<(), Stop> {
-        if self.queue.len() < QUEUE_OCTETS_MAX { Ok(()) } else { self.flush().await }
+    /// Sends what is queued if it is much.
+    pub async fn flush_if_much(&mut self) -> Result<(), Stop> {
+        match self.queue.len() > QUEUE_OCTETS_MAX {
+            true => self.flush().await,
+            false => Ok(()),
+        }
     }
 
     /// Waits for octets of a command line, and adds them to the input. All of the line has to come in the time of one.

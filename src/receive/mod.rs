@@ -302,9 +302,9 @@ impl Transaction {
             id = %self.id,
             connection = %self.connection,
             client = %self.client.address,
-            from = %self.reverse_path,
+            from = self.reverse_path.to_string().as_str(),
             cause = cause.name(),
-            reply = %reply,
+            reply = reply.to_string().as_str(),
         );
     }
 
@@ -314,10 +314,10 @@ impl Transaction {
             id = %self.id,
             connection = %self.connection,
             client = %self.client.address,
-            from = %self.reverse_path,
-            to = %path,
+            from = self.reverse_path.to_string().as_str(),
+            to = path.to_string().as_str(),
             cause = cause.name(),
-            reply = %reply,
+            reply = reply.to_string().as_str(),
         );
     }
 }

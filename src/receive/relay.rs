@@ -29,6 +29,9 @@ pub struct Origin {
 /// (RFC 3848) is none: SPF has nothing to say of users' addresses.
 pub fn origin(message: &Message, trusted: &[Network]) -> Option<Origin> {
     for field in message.fields().filter(|field| field.is("Received")).take(RELAY_FIELDS_MAX) {
+        if received::is_queued_from_network(&field) {
+            continue;
+        }
         let hop = received::parse(&field)?;
         let address = hop.address.filter(|_| !hop.is_authenticated())?;
         if !is_ours(address, trusted) {
@@ -79,6 +82,11 @@ mod tests {
         // A private address that is not listed is a client like any other.
         let private = "from h (unknown [192.168.0.1]) by relay.example with ESMTP id 7";
         assert_eq!(find(&[private, FORGED]).as_deref(), Some("192.168.0.1 h"));
+        // qmail writes two fields.
+        let queued = "(qmail 4711 invoked from network); 22 Nov 2026 18:39:54 -0000";
+        let qmail =
+            "from n.example (HELO h.example) (192.0.2.1)\r\n  by relay.example with SMTP; 22 Nov 2026 18:39:54 -0000";
+        assert_eq!(find(&[queued, qmail, FORGED]), client);
         let junk = "from _?! (unknown [192.0.2.1]) by relay.example with ESMTP id 8";
         assert_eq!(find(&[junk, FORGED]).as_deref(), Some("192.0.2.1 -"));
     }
@@ -91,6 +99,8 @@ mod tests {
             vec!["from [192.0.2.1] by relay.example with ESMTP id 1", FORGED],
             vec!["from h (unknown [unknown]) by relay.example with ESMTP id 1", FORGED],
             vec!["garbage", FORGED],
+            vec!["(qmail 4711 invoked by uid 1001); 22 Nov 2026 18:39:54 -0000", FORGED],
+            vec!["(qmail 4711 invoked from network) by x", FORGED],
             vec!["from laptop (n.example [192.0.2.1]) by relay.example with ESMTPSA id 1", FORGED],
             vec!["from mx2.example (mx2.example [203.0.113.7]) by mx1.example with ESMTP id 1"],
         ];

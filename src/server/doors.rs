@@ -13,11 +13,17 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::error::StartError;
-use super::manager::Inherited;
 use crate::config::{Config, Listen};
 
 /// Connections that may wait in the kernel to be accepted. net.core.somaxconn is a bound too.
 pub const BACKLOG_CONNECTIONS_MAX: i32 = 4096;
+
+/// A listening socket that the service manager opened, and keeps when we end.
+#[derive(Debug)]
+pub struct Inherited {
+    pub(super) kind: Kind,
+    pub(super) socket: std::net::TcpListener,
+}
 
 /// What a connection begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

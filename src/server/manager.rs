@@ -11,15 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use sd_notify::NotifyState;
 
-use super::doors::Kind;
+use super::doors::{Inherited, Kind};
 use super::error::StartError;
-
-/// A listening socket that the service manager opened, and keeps when we end.
-#[derive(Debug)]
-pub struct Inherited {
-    pub(super) kind: Kind,
-    pub(super) socket: std::net::TcpListener,
-}
 
 /// The sockets that the service manager hands over. To be called once, before this process opens any file: a second call
 /// finds nothing.

@@ -28,9 +28,8 @@ use crate::receive::{Receiver, SetUpError};
 use accept::{SessionToken, accept};
 use doors::Doors;
 use generation::{Before, Generation, House, Service};
-use manager::Inherited;
 
-pub use doors::{BACKLOG_CONNECTIONS_MAX, Kind, Listening};
+pub use doors::{BACKLOG_CONNECTIONS_MAX, Inherited, Kind, Listening};
 pub use error::{ReloadError, StartError};
 pub use reload::Reloaded;
 

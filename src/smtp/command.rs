@@ -13,12 +13,6 @@ use crate::smtp::framing::COMMAND_LINE_OCTETS_MAX;
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::xclient::XClient;
 
-/// The commands that HELP knows.
-pub const VERBS: [&str; 14] = [
-    "EHLO", "HELO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT", "STARTTLS",
-    "XCLIENT",
-];
-
 /// A command that is well-formed by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -44,7 +38,7 @@ pub enum Command {
     Vrfy,
     /// `EXPN`.
     Expn,
-    /// `HELP`, all of it or about one of [`VERBS`].
+    /// `HELP`, all of it or about one command, as it is written.
     Help(Option<&'static str>),
     /// `QUIT`.
     Quit,
@@ -180,8 +174,7 @@ fn topic(argument: &str) -> Result<Option<&'static str>, Reply> {
     if argument.is_empty() {
         return Ok(None);
     }
-    let known = VERBS.iter().find(|verb| verb.eq_ignore_ascii_case(argument));
-    known.map(|verb| Some(*verb)).ok_or_else(reply::unknown_topic)
+    reply::usage(argument).map(Some).ok_or_else(reply::unknown_topic)
 }
 
 fn mail(argument: &str) -> Result<Command, Reply> {

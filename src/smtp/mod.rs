@@ -22,6 +22,7 @@ pub use framing::{DataError, Decoder, Input};
 pub use question::{Chunk, Data, Mail, NewClient, Rcpt};
 pub use reply::{Enhanced, Reply};
 pub use session::{Session, Settings, Start, Step};
+pub use xclient::XAddress;
 
 #[cfg(test)]
 mod tests;

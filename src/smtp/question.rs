@@ -1,15 +1,13 @@
 //! What the session asks the application. A question borrows the session until it is answered, and changes nothing when
 //! it is dropped; a 2yz answer is the acceptance, anything else is not.
 
-use std::net::IpAddr;
-
 use crate::address::ForwardPath;
 use crate::envelope::{Envelope, Helo};
 use crate::smtp::chunk::ChunkEnd;
 use crate::smtp::framing::{DataError, Decoder, Input};
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::session::Session;
-use crate::smtp::xclient::XClient;
+use crate::smtp::xclient::{XAddress, XClient};
 
 /// May this sender open a transaction?
 #[derive(Debug)]
@@ -32,8 +30,9 @@ impl Mail<'_> {
 
     /// 2yz opens the transaction. Hands back what to send.
     pub fn answer(self, reply: Reply) -> Reply {
-        if reply.is_positive() {
-            self.session.open(self.envelope);
+        match reply.is_positive() {
+            true => self.session.open(self.envelope),
+            false => self.session.refuse_mail(),
         }
         reply
     }
@@ -152,8 +151,8 @@ pub struct NewClient<'s> {
 }
 
 impl NewClient<'_> {
-    /// The client's address, unmapped, if the proxy knows it.
-    pub fn address(&self) -> Option<IpAddr> {
+    /// The client's address.
+    pub fn address(&self) -> XAddress {
         self.client.address
     }
 

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::envelope::Id;
-use crate::smtp::command::VERBS;
 
 /// The longest reply line in octets, CRLF included (RFC 5321 section 4.5.3.1.5).
 pub const LINE_OCTETS_MAX: usize = 512;
@@ -108,13 +107,34 @@ pub fn helo(hostname: &str) -> Reply {
     Reply::plain(250, hostname.to_owned())
 }
 
-/// `HELP` (RFC 5321 section 4.1.1.8), all of it or about one command.
+/// The commands, as they are written: what HELP knows.
+const COMMANDS: [&str; 14] = [
+    "EHLO domain or [address]",
+    "HELO domain or [address]",
+    "MAIL FROM:<reverse-path> [SIZE=octets] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [REQUIRETLS] [PRDR]",
+    "RCPT TO:<forward-path>",
+    "DATA",
+    "BDAT octets [LAST]",
+    "RSET",
+    "NOOP",
+    "VRFY string",
+    "EXPN string",
+    "HELP [command]",
+    "QUIT",
+    "STARTTLS",
+    "XCLIENT NAME=value ... (from configured peers)",
+];
+
+/// How a command is written, if there is one of this name, in any case.
+pub(super) fn usage(verb: &str) -> Option<&'static str> {
+    COMMANDS.into_iter().find(|usage| usage.split(' ').next().is_some_and(|known| known.eq_ignore_ascii_case(verb)))
+}
+
+/// `HELP` (RFC 5321 section 4.1.1.8), all of it or how one command is written.
 pub fn help(topic: Option<&'static str>) -> Reply {
-    let commands = match topic {
-        None => VERBS.join(" "),
-        Some(verb) => format!("{verb} is known here"),
-    };
-    Reply::new(214, Enhanced(2, 0, 0), commands).line("RFC 5321; ask postmaster for help")
+    let verbs = || COMMANDS.iter().filter_map(|usage| usage.split(' ').next()).collect::<Vec<_>>().join(" ");
+    let text = topic.map_or_else(|| Cow::Owned(verbs()), Cow::Borrowed);
+    Reply::new(214, Enhanced(2, 0, 0), text).line("RFC 5321; ask postmaster for help")
 }
 
 /// `HELP` about what is no command here (RFC 5321 section 4.2.2).

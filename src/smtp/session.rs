@@ -73,6 +73,9 @@ pub struct Session {
     state: State,
     start: Start,
     counts: Counts,
+    /// MAIL was refused: what stands behind it in one group of commands is refused with it, and none of it is wrong
+    /// (RFC 2920 section 3.1).
+    mail_refused: bool,
     draining: Option<Refused>,
 }
 
@@ -110,7 +113,8 @@ pub enum Step<'s> {
 impl Session {
     /// A session that has just begun.
     pub fn new(settings: Arc<Settings>, start: Start) -> Self {
-        Session { settings, state: State::Connected, start, counts: Counts::default(), draining: None }
+        let (state, counts) = (State::Connected, Counts::default());
+        Session { settings, state, start, counts, mail_refused: false, draining: None }
     }
 
     /// The banner to send first.
@@ -201,8 +205,11 @@ impl Session {
 
     /// Refuses. Malformed, unknown and misplaced commands are counted; past the limit the session ends.
     fn refuse(&mut self, reply: Reply) -> Step<'static> {
+        let honest = honest_clients_get(&reply) || self.mail_refused && reply.code() == 503;
+        // Only MAIL is told that the message is too large before there is one.
+        self.mail_refused |= reply.code() == 552;
         let bad_commands = &mut self.counts.bad_commands;
-        *bad_commands = bad_commands.saturating_add(u32::from(!honest_clients_get(&reply)));
+        *bad_commands = bad_commands.saturating_add(u32::from(!honest));
         match *bad_commands > self.settings.bad_commands_max {
             true => Step::Close(reply::too_many_errors(&self.settings.hostname), "too_many_errors"),
             false => Step::Reply(reply),
@@ -293,6 +300,7 @@ impl Session {
     }
 
     fn on_command(&mut self, command: Command) -> Step<'_> {
+        self.mail_refused = false;
         match command {
             Command::Helo(host) => {
                 self.state = State::Idle(Helo { host, extended: false });
@@ -394,6 +402,11 @@ impl Session {
             State::Idle(helo) => State::Transaction(helo, envelope),
             state => state,
         };
+    }
+
+    /// MAIL was refused.
+    pub(super) fn refuse_mail(&mut self) {
+        self.mail_refused = true;
     }
 
     /// RCPT was answered.

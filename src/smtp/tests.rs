@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::chunk::ChunkEnd;
-use super::{Enhanced, Input, Reply, Session, Settings, Start, Step};
+use super::{Enhanced, Input, Reply, Session, Settings, Start, Step, XAddress};
 
 /// A session with an application that knows everybody but nobody, late and later.
 struct Talk {
@@ -41,7 +41,7 @@ impl Talk {
                 Step::Data(data) => (data.go_ahead(), ""),
                 Step::Client(client) => {
                     let banner = client.banner();
-                    let served = client.address() != Some([192, 0, 2, 66].into());
+                    let served = client.address() != XAddress::Is([192, 0, 2, 66].into());
                     (client.answer(if served { banner } else { Reply::new(421, Enhanced(4, 7, 0), "no") }), "")
                 }
                 Step::Chunk(mut chunk) => match chunk.push(&mut self.input, &mut Vec::new()) {

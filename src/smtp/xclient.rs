@@ -12,11 +12,23 @@ use crate::smtp::reply::{self, Reply};
 /// The attributes that EHLO offers.
 pub const ATTRIBUTES: &str = "NAME ADDR PORT PROTO HELO DESTADDR DESTPORT";
 
-/// Whom the proxy speaks for, as far as it says. What is unavailable to it is not said.
+/// What a proxy says of the client's address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum XAddress {
+    /// Nothing: it is as before, for attributes may come in several commands.
+    #[default]
+    NotSaid,
+    /// The proxy does not know it: it is not that of the client before.
+    Unavailable,
+    /// The address, unmapped.
+    Is(IpAddr),
+}
+
+/// Whom the proxy speaks for, as far as it says. But for the address, what is unavailable to it is not said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct XClient {
-    /// `ADDR`: the client's address, unmapped.
-    pub address: Option<IpAddr>,
+    /// `ADDR`: the client's address.
+    pub address: XAddress,
     /// `PORT`: the client's port.
     pub port: Option<u16>,
     /// `HELO`: what the client called itself.
@@ -52,10 +64,13 @@ impl XClient {
         let wrong = || reply::argument(format_args!("the value of {name} is not valid"));
         let value = xtext(value).filter(|value| !value.is_empty()).ok_or_else(wrong)?;
         if ["[UNAVAILABLE]", "[TEMPUNAVAIL]"].iter().any(|word| value.eq_ignore_ascii_case(word)) {
+            if name == "ADDR" {
+                self.address = XAddress::Unavailable;
+            }
             return Ok(());
         }
         match name {
-            "ADDR" => self.address = Some(address(&value).ok_or_else(wrong)?),
+            "ADDR" => self.address = XAddress::Is(address(&value).ok_or_else(wrong)?),
             "PORT" => self.port = Some(port(&value).ok_or_else(wrong)?),
             "HELO" => self.helo = Some(Host::parse(&value).map_err(|_| wrong())?),
             "PROTO" if value.eq_ignore_ascii_case("SMTP") => self.plain = true,
@@ -120,15 +135,17 @@ mod tests {
         let said = "name=spike.example ADDR=IPV6:2001:DB8::1 Port=4711 PROTO=esmtp HELO=[192.0.2.1] \
                     DESTADDR=192.0.2.25 DESTPORT=25";
         let client = XClient::parse(said).unwrap();
-        assert_eq!(client.address, Some("2001:db8::1".parse().unwrap()));
+        assert_eq!(client.address, XAddress::Is("2001:db8::1".parse().unwrap()));
         assert_eq!((client.port, client.plain), (Some(4711), false));
         assert_eq!(client.helo.unwrap().to_string(), "[192.0.2.1]");
         let client = XClient::parse("HELO=+63lient.example PROTO=SMTP ADDR=+5BUNAVAILABLE+5D").unwrap();
         assert_eq!(client.helo.unwrap().to_string(), "client.example");
-        assert_eq!((client.address, client.plain), (None, true));
-        assert_eq!(XClient::parse("ADDR=ipv6:::ffff:192.0.2.1").unwrap().address, Some([192, 0, 2, 1].into()));
+        assert_eq!((client.address, client.plain), (XAddress::Unavailable, true));
+        assert_eq!(XClient::parse("ADDR=ipv6:::ffff:192.0.2.1").unwrap().address, XAddress::Is([192, 0, 2, 1].into()));
         let nothing = "NAME=[TEMPUNAVAIL] ADDR=[UNAVAILABLE] PORT=[unavailable] HELO=[UNAVAILABLE] PROTO=[UNAVAILABLE]";
-        assert_eq!(XClient::parse(nothing), Ok(XClient::default()));
+        let unknown = XClient { address: XAddress::Unavailable, ..XClient::default() };
+        assert_eq!(XClient::parse(nothing), Ok(unknown));
+        assert_eq!(XClient::parse("NAME=[UNAVAILABLE] PORT=[UNAVAILABLE]"), Ok(XClient::default()));
     }
 
     #[test]

@@ -103,3 +103,21 @@ fn hostile_messages_are_answered_in_bounded_time() {
     assert!(malformed >= 8, "{malformed} were found malformed");
     assert!(!log.contains("panicked"), "{log}");
 }
+
+/// What a client says stands in quotes in the log: none of it can be taken for a field of ours.
+#[test]
+fn an_address_adds_no_field_to_the_log() {
+    let server = Server::start(Options::default());
+    let mut client = server.client();
+    client.expect("EHLO client.example", "250");
+    client.expect(r#"MAIL FROM:<"x client=192.0.2.1 y"@client.example>"#, "250");
+    client.expect(r#"RCPT TO:<"x client=192.0.2.2 y"@example.test>"#, "550 5.1.1");
+    client.expect("QUIT", "221");
+    server.await_log("mxkeep::transaction");
+    let log = server.log();
+    let of = |target: &str| log.lines().find(|line| line.contains(target)).expect("an event");
+    for line in [of("mxkeep::recipient"), of("mxkeep::transaction")] {
+        assert!(line.contains(r#" from="\"x client=192.0.2.1 y\"@client.example""#), "{line}");
+    }
+    assert!(of("mxkeep::recipient").contains(r#" to="\"x client=192.0.2.2 y\"@example.test""#), "{log}");
+}

@@ -77,9 +77,9 @@ fn scale() -> &'static Scale {
 
 fn server(configuration: &str) -> Server {
     process::allow_descriptors(scale().idle_connections as u64 + 2_000);
-    let settings = Settings { message_octets_max: 52_428_800, ..Settings::default() };
+    let settings = Settings { message_octets_max: 52_428_800, messages_max: 1_000_000, ..Settings::default() };
     let configuration = format!(
-        "limits.connections_max = 20000\nlimits.connections_per_client_max = 1000\nlimits.messages_max = 1000000\n\
+        "limits.connections_max = 20000\nlimits.connections_per_client_max = 1000\n\
          {configuration}"
     );
     Server::start(Options { settings, configuration, ..Options::default() })

@@ -8,6 +8,7 @@ use crate::support::server::{Options, Server};
 use crate::support::smtp_client::Client;
 
 const V1: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 25\r\n";
+const UNKNOWN: &str = "PROXY UNKNOWN\r\n";
 const MESSAGE: &[u8] = b"From: carol@client.example\r\nSubject: hello\r\n\r\nHello!\r\n";
 
 /// A server that knows us as a balancer, with more of a configuration.
@@ -47,7 +48,7 @@ fn is_seen_as(header: &[u8], client_in_received: &str, client_in_log: &str) {
     let message = server.maildir("alice").take_messages().remove(0);
     let text = String::from_utf8_lossy(&message.octets).into_owned();
     assert!(text.contains(&format!("Received: from client.example ({client_in_received})")), "{text}");
-    server.await_log(&format!("client={client_in_log} helo=client.example"));
+    server.await_log(&format!("client={client_in_log} relay=\"\" helo=client.example"));
 }
 
 #[test]
@@ -124,6 +125,68 @@ fn nobody_else_may_say_who_they_are() {
     let mut balancer = Client::connect_from("127.0.0.9", server.address());
     balancer.send(V1.as_bytes()).expect("the server reads");
     assert!(balancer.reply().expect("a banner").starts_with("220 "));
+}
+
+/// Who may say XCLIENT is the client that counts: a balancer in the list opens it to nobody behind it.
+#[test]
+fn a_client_behind_a_balancer_is_none_that_may_say_xclient() {
+    let server = behind_us("listen.xclient_from = [\"127.0.0.1\", \"192.0.2.8\"]");
+    let header = |client: &str| format!("PROXY TCP4 {client} 198.51.100.1 4711 25\r\n");
+    for (header, code) in [(header("192.0.2.7"), "550 5.7.0"), (header("192.0.2.8"), "220"), (UNKNOWN.into(), "220")] {
+        let mut client = announced(&server, header.as_bytes());
+        assert!(client.reply().expect("a banner").starts_with("220 "));
+        client.expect("XCLIENT ADDR=198.51.100.7", code);
+    }
+}
+
+#[test]
+fn a_client_that_xclient_does_not_know_is_not_the_one_before() {
+    let server = behind_us("listen.xclient_from = [\"127.0.0.1\"]");
+    let mut client = announced(&server, UNKNOWN.as_bytes());
+    assert!(client.reply().expect("a banner").starts_with("220 "));
+    client.expect("XCLIENT ADDR=198.51.100.7 PORT=4711", "220");
+    let received = |client: &mut Client| {
+        client.expect("EHLO client.example", "250");
+        let reply = client.message("carol@client.example", &["alice@example.test"], MESSAGE);
+        assert!(reply.starts_with("250 2.0.0"), "{reply}");
+        String::from_utf8_lossy(&server.maildir("alice").take_messages().remove(0).octets).into_owned()
+    };
+    assert!(received(&mut client).contains("[198.51.100.7]"));
+    // Attributes may come in several commands: what is not said stays.
+    client.expect("XCLIENT NAME=h.example", "220");
+    assert!(received(&mut client).contains("[198.51.100.7]"));
+    client.expect("XCLIENT ADDR=[UNAVAILABLE]", "220");
+    assert!(received(&mut client).contains("[127.0.0.1]"));
+}
+
+/// The end of the stream is the balancer's, which had the reply: whether the client got it cannot be told.
+#[test]
+fn the_end_of_a_stream_does_not_show_that_the_client_has_seen_the_reply() {
+    let server = behind_us("listen.xclient_from = [\"127.0.0.1\"]");
+    for (header, xclient) in [(V1, false), (UNKNOWN, true)] {
+        let octets = format!("Subject: {header}\r\n\r\nThe same octets each time.\r\n");
+        let send = |quit: bool| {
+            let mut client = announced(&server, header.as_bytes());
+            assert!(client.reply().expect("a banner").starts_with("220 "));
+            if xclient {
+                client.expect("XCLIENT ADDR=198.51.100.7", "220");
+            }
+            client.expect("EHLO client.example", "250");
+            let reply = client.message("carol@client.example", &["alice@example.test"], octets.as_bytes());
+            assert!(reply.starts_with("250 2.0.0"), "{reply}");
+            if quit {
+                client.expect("QUIT", "221");
+            } else {
+                client.end_stream();
+            }
+            assert!(client.at_end());
+        };
+        for (quit, copies) in [(false, 1), (true, 1), (true, 2)] {
+            send(quit);
+            assert_eq!(server.maildir("alice").messages().len(), copies, "{header}");
+        }
+        server.maildir("alice").take_messages();
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub const COMMANDS: &[(&str, Meaning)] = &[
     ("EHLO b\u{fc}cher.example", Meaning::Wrong(501)),
     ("MAIL FROM:<carol@client.example>", Meaning::Mail("carol@client.example", Kind::Plain)),
     ("mail from:<> SIZE=40", Meaning::Mail("", Kind::Parameters)),
-    ("MAIL FROM:<carol@client.example> PRDR BODY=8BITMIME", Meaning::Mail("carol@client.example", Kind::Parameters)),
+    ("MAIL FROM:<carol@client.example> PRDR BODY=8BITMIME", Meaning::Mail("carol@client.example", Kind::Prdr)),
     (
         "MAIL FROM:<j\u{fc}rgen@b\u{fc}cher.example> SMTPUTF8",
         Meaning::Mail("j\u{fc}rgen@xn--bcher-kva.example", Kind::Utf8),
@@ -103,6 +103,8 @@ pub enum Kind {
     Plain,
     /// Something that needs EHLO.
     Parameters,
+    /// PRDR.
+    Prdr,
     /// SMTPUTF8.
     Utf8,
     /// BODY=BINARYMIME.
@@ -129,6 +131,8 @@ enum State {
 struct Model {
     state: State,
     bad_commands: u32,
+    /// A MAIL in its place was refused: 503 behind it is not the client's fault.
+    mail_refused: bool,
     codes: Vec<u16>,
     messages: Vec<Received>,
     closed: bool,
@@ -156,7 +160,10 @@ impl Model {
 
     /// One command. True if mail data follows.
     fn command(&mut self, meaning: Meaning) -> bool {
-        let (code, bad) = self.answer(meaning);
+        let (code, misplaced) = self.answer(meaning);
+        let bad = misplaced && !(code == 503 && self.mail_refused);
+        let is_mail = matches!(meaning, Meaning::Mail(..) | Meaning::TooLarge);
+        self.mail_refused = is_mail && [550, 552].contains(&code) || self.mail_refused && misplaced;
         self.bad_commands += u32::from(bad);
         let last = matches!(meaning, Meaning::Quit | Meaning::Close(_));
         self.closed = bad && self.bad_commands > SETTINGS.bad_commands_max || last;
@@ -224,11 +231,11 @@ impl Model {
         let raw = latin1(&marked[2..end + 2]);
         let unstuffed: String =
             raw.split_inclusive("\r\n").map(|line| line.strip_prefix('.').unwrap_or(line)).collect();
-        let State::Transaction { extended, message, .. } = std::mem::take(&mut self.state) else {
+        let State::Transaction { extended, kind, message, .. } = std::mem::take(&mut self.state) else {
             panic!("data without a transaction");
         };
         let octets = unstuffed.chars().map(|c| c as u8).collect();
-        self.conclude(has_bare_line_end(&raw), Received { octets, ..message });
+        self.conclude(kind, has_bare_line_end(&raw), Received { octets, ..message });
         self.state = State::Idle { extended };
         Some(&rest[end + 3..])
     }
@@ -246,7 +253,7 @@ impl Model {
                 let too_large = message.octets.len() as u64 > SETTINGS.message_octets_max;
                 if last || too_large {
                     let bare = kind != Kind::Binary && has_bare_line_end(&latin1(&message.octets));
-                    self.conclude(bare && !too_large, message);
+                    self.conclude(kind, bare && !too_large, message);
                     State::Idle { extended }
                 } else {
                     self.codes.push(250);
@@ -261,18 +268,24 @@ impl Model {
         Some(behind)
     }
 
-    /// The end of a message.
-    fn conclude(&mut self, bare_line_end: bool, message: Received) {
+    /// The end of a message. With PRDR several recipients have a reply each before the last one.
+    fn conclude(&mut self, kind: Kind, bare_line_end: bool, message: Received) {
         let too_large = message.octets.len() as u64 > SETTINGS.message_octets_max;
-        self.codes.push(match () {
+        let last = match () {
             () if bare_line_end => 550,
             () if too_large => 552,
             () if message.reverse_path.starts_with("deferred") => 451,
             () => {
+                let recipients = message.forward_paths.len();
+                if kind == Kind::Prdr && recipients > 1 {
+                    self.codes.push(353);
+                    self.codes.extend(vec![250; recipients]);
+                }
                 self.messages.push(message);
                 250
             }
-        });
+        };
+        self.codes.push(last);
     }
 }
 

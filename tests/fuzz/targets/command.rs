@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use mxkeep::envelope::Body;
 use mxkeep::smtp::command::{Command, Parameter, Recipient};
-use mxkeep::smtp::xclient::XClient;
+use mxkeep::smtp::xclient::{XAddress, XClient};
 
 use super::support;
 
@@ -61,9 +61,10 @@ fn spell(command: &Command) -> String {
 fn spell_client(client: &XClient) -> String {
     let mut text = "XCLIENT NAME=[UNAVAILABLE]".to_owned();
     match client.address {
-        None => {}
-        Some(IpAddr::V4(address)) => text += &format!(" ADDR={address}"),
-        Some(IpAddr::V6(address)) => text += &format!(" ADDR=IPV6:{address}"),
+        XAddress::NotSaid => {}
+        XAddress::Unavailable => text += " ADDR=[UNAVAILABLE]",
+        XAddress::Is(IpAddr::V4(address)) => text += &format!(" ADDR={address}"),
+        XAddress::Is(IpAddr::V6(address)) => text += &format!(" ADDR=IPV6:{address}"),
     }
     text += &client.port.map_or_else(String::new, |port| format!(" PORT={port}"));
     text += &client.helo.as_ref().map_or_else(String::new, |helo| format!(" HELO={helo}"));

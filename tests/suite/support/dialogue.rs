@@ -16,7 +16,7 @@
 //! -- A remark.
 //! C: NOOP                    a line from the client; CRLF is added
 //! C~ "NOOP " "x"*505 "\r\n"  octets from the client: quoted, joined, repeated, grouped with ( ), nothing added
-//! D: Subject: x              more of the same, as C: and C~, in one write with it: the chunk behind BDAT
+//! D: Subject: x              more from the client (D~ for octets), in one write with the C: before it: BDAT's chunk
 //! S: 250 2.0.0 *             a line of a reply: `*` is anything, `?` one octet
 //! S+ 250 *                   a whole reply of any number of lines, the last of which is this
 //! S*100: 250 2.1.5 *         so many replies of one line
