@@ -51,7 +51,8 @@ fn spell(command: &Command) -> String {
         Command::Noop => "NOOP".to_owned(),
         Command::Vrfy => "VRFY x".to_owned(),
         Command::Expn => "EXPN x".to_owned(),
-        Command::Help(topic) => format!("HELP {}", topic.unwrap_or_default()),
+        // What is kept is how the command is written: the command stands first.
+        Command::Help(usage) => format!("HELP {}", usage.and_then(|usage| usage.split(' ').next()).unwrap_or_default()),
         Command::Quit => "QUIT".to_owned(),
         Command::StartTls => "STARTTLS".to_owned(),
         Command::XClient(client) => client.as_ref().map_or_else(|_| "XCLIENT".to_owned(), spell_client),
