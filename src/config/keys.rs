@@ -172,6 +172,12 @@ pub const KEYS: &[Key] = &[
         "All messages that are being received together, in memory and in files; past it: 452.",
     ),
     key(
+        "limits.in_flight_octets_per_network_max",
+        Default("1073741824"),
+        "octets",
+        "Those of them that come from one IPv4 /24 or IPv6 /64: nobody alone can keep others out.",
+    ),
+    key(
         "limits.inspection_octets_max",
         Default("67108864"),
         "octets",

@@ -24,6 +24,7 @@ pub(super) fn read(report: &mut Report, root: &Section<'_>) -> Option<Limits> {
     let message_memory_octets_max = count(report, &section, "message_memory_octets_max");
     let memory_octets_max = count(report, &section, "memory_octets_max");
     let in_flight_octets_max = count(report, &section, "in_flight_octets_max");
+    let in_flight_octets_per_network_max = count(report, &section, "in_flight_octets_per_network_max");
     let inspection_octets_max = count(report, &section, "inspection_octets_max");
     let limits = Limits {
         message_octets_max: message_octets_max?,
@@ -39,6 +40,7 @@ pub(super) fn read(report: &mut Report, root: &Section<'_>) -> Option<Limits> {
         message_memory_octets_max: message_memory_octets_max?,
         memory_octets_max: memory_octets_max?,
         in_flight_octets_max: in_flight_octets_max?,
+        in_flight_octets_per_network_max: in_flight_octets_per_network_max?,
         inspection_octets_max: inspection_octets_max?,
     };
     warn_of(report, &section, &limits);

@@ -33,7 +33,7 @@ pub use files::{Certificate, check_files, check_mail_root, load_certificates};
 pub use folder::{FOLDER_NAME_OCTETS_MAX, FolderName};
 pub use keys::{KEYS, Key, Preset, reference};
 pub use load::{CONFIG_OCTETS_MAX, state_directory};
-pub use network::Network;
+pub use network::{Network, client_network};
 pub use section::{ConfigError, PROBLEMS_MAX, Place, Problem, Warning};
 pub use template::MailTemplate;
 pub use tls::{Tls, TlsFiles};
@@ -149,6 +149,8 @@ pub struct Limits {
     pub memory_octets_max: u64,
     /// `limits.in_flight_octets_max`: all messages that are being received together. Default 4,294,967,296.
     pub in_flight_octets_max: u64,
+    /// `limits.in_flight_octets_per_network_max`: those from one IPv4 /24 or IPv6 /64. Default 1,073,741,824.
+    pub in_flight_octets_per_network_max: u64,
     /// `limits.inspection_octets_max`: large messages that are judged at a time. Default 67,108,864.
     pub inspection_octets_max: u64,
 }

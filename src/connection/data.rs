@@ -17,14 +17,15 @@ impl Connection {
     pub(super) async fn data(&mut self, wire: &mut Wire, data: Data<'_>) -> Result<(), End> {
         wire.queue(&data.go_ahead());
         wire.flush().await?;
-        let incoming = Incoming::new(&self.shared.receiver);
+        let incoming = Incoming::new(&self.shared.receiver, self.visit.client.address);
         let whole = read_mail_data(wire, &data, incoming).await?;
         self.conclude(wire, data, whole).await
     }
 
     /// BDAT: reads one chunk. What came with those before it waits in `self.incoming`.
     pub(super) async fn chunk(&mut self, wire: &mut Wire, mut chunk: Chunk<'_>) -> Result<(), End> {
-        let mut incoming = self.incoming.take().unwrap_or_else(|| Incoming::new(&self.shared.receiver));
+        let client = self.visit.client.address;
+        let mut incoming = self.incoming.take().unwrap_or_else(|| Incoming::new(&self.shared.receiver, client));
         match read_chunk(wire, &mut chunk, &mut incoming).await? {
             ChunkEnd::Part => {
                 self.incoming = Some(incoming);

@@ -6,10 +6,10 @@
 //! *Guarantees:* a permit counts exactly as long as it lives. Limits can change at any time: who is connected stays.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config;
+use crate::config::{self, client_network};
 
 /// Counts the connections.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ impl Open {
         if count_of(&self.per_client, client) >= self.limits.per_client {
             return Err(Full::Client);
         }
-        if count_of(&self.per_network, network(client)) >= self.limits.per_network {
+        if count_of(&self.per_network, client_network(client)) >= self.limits.per_network {
             return Err(Full::Network);
         }
         self.restore(client);
@@ -149,12 +149,12 @@ impl Open {
 
     fn restore(&mut self, client: IpAddr) {
         *self.per_client.entry(client).or_default() += 1;
-        *self.per_network.entry(network(client)).or_default() += 1;
+        *self.per_network.entry(client_network(client)).or_default() += 1;
     }
 
     fn forget(&mut self, client: IpAddr) {
         uncount(&mut self.per_client, client);
-        uncount(&mut self.per_network, network(client));
+        uncount(&mut self.per_network, client_network(client));
     }
 }
 
@@ -169,13 +169,6 @@ fn uncount(counts: &mut HashMap<IpAddr, usize>, key: IpAddr) {
         if *count == 0 {
             counts.remove(&key);
         }
-    }
-}
-
-fn network(client: IpAddr) -> IpAddr {
-    match client {
-        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & !0xff).into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 

@@ -71,7 +71,8 @@ pub enum Phase {
 impl Shared {
     /// May this peer be served? One that speaks for others counts in all only, until it has said for whom.
     pub fn admit(&self, peer: IpAddr) -> Result<Permit, Full> {
-        match self.is_proxy(peer) {
+        let is_xclient = || self.listen.xclient_from.iter().any(|network| network.contains(peer));
+        match self.is_proxy(peer) || is_xclient() {
             true => self.limiter.admit_proxy(),
             false => self.limiter.admit(peer.to_canonical()),
         }

@@ -4,14 +4,17 @@
 //! happens: RSET, a broken connection, a panic. Nothing is counted twice, and nothing waits for memory.
 //! *Never does:* allocate, read or write.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::Limits;
+use crate::config::{Limits, client_network};
 
 /// How long a large message waits to be judged, in seconds, before its sender is told to try again: senders wait ten
 /// minutes (RFC 5321 section 4.5.3.2.6), and delivery may take up to four of them.
@@ -32,8 +35,11 @@ pub struct Budget {
     message_memory_octets_max: AtomicU64,
     memory_octets_max: AtomicU64,
     in_flight_octets_max: AtomicU64,
+    in_flight_octets_per_network_max: AtomicU64,
     memory: AtomicU64,
     in_flight: AtomicU64,
+    /// Of what is in flight: what comes from each network.
+    networks: Mutex<HashMap<IpAddr, u64>>,
     inspection: Mutex<Inspection>,
 }
 
@@ -59,8 +65,10 @@ impl Budget {
             message_memory_octets_max: AtomicU64::new(limits.message_memory_octets_max),
             memory_octets_max: AtomicU64::new(limits.memory_octets_max),
             in_flight_octets_max: AtomicU64::new(limits.in_flight_octets_max),
+            in_flight_octets_per_network_max: AtomicU64::new(limits.in_flight_octets_per_network_max),
             memory: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            networks: Mutex::default(),
             inspection: Mutex::new(Inspection::new(limits.inspection_octets_max)),
         }
     }
@@ -70,6 +78,8 @@ impl Budget {
         self.message_memory_octets_max.store(limits.message_memory_octets_max, Ordering::Relaxed);
         self.memory_octets_max.store(limits.memory_octets_max, Ordering::Relaxed);
         self.in_flight_octets_max.store(limits.in_flight_octets_max, Ordering::Relaxed);
+        let per_network = limits.in_flight_octets_per_network_max;
+        self.in_flight_octets_per_network_max.store(per_network, Ordering::Relaxed);
         let mut inspection = self.inspection.lock().unwrap_or_else(PoisonError::into_inner);
         if inspection.parts_max != parts(limits.inspection_octets_max) {
             *inspection = Inspection::new(limits.inspection_octets_max);
@@ -85,10 +95,42 @@ impl Budget {
         self.inspection.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Would a message of this size find room now? Nothing is set aside for it: who declares octets need not send them.
-    pub fn has_room_for(&self, octets: u64) -> bool {
+    /// Would a message of this size from this client find room now? Nothing is set aside for it: who declares octets need
+    /// not send them.
+    pub fn has_room_for(&self, octets: u64, client: IpAddr) -> bool {
         let in_flight = self.in_flight.load(Ordering::Relaxed).saturating_add(octets);
-        octets <= FREE_OCTETS || in_flight <= self.in_flight_octets_max.load(Ordering::Relaxed)
+        let of_network = self.networks().get(&client_network(client)).copied().unwrap_or(0).saturating_add(octets);
+        octets <= FREE_OCTETS
+            || in_flight <= self.in_flight_octets_max.load(Ordering::Relaxed)
+                && of_network <= self.in_flight_octets_per_network_max.load(Ordering::Relaxed)
+    }
+
+    /// Counts stay right whatever panicked while they were held: no update leaves them half done.
+    fn networks(&self) -> MutexGuard<'_, HashMap<IpAddr, u64>> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many more octets come from a network. `false`: that would be more than one network may have.
+    fn take_for(&self, network: IpAddr, octets: u64) -> bool {
+        let octets_max = self.in_flight_octets_per_network_max.load(Ordering::Relaxed);
+        let mut networks = self.networks();
+        let taken = networks.entry(network).or_default();
+        match taken.checked_add(octets).filter(|taken| *taken <= octets_max) {
+            Some(more) => *taken = more,
+            None if *taken == 0 => drop(networks.remove(&network)),
+            None => return false,
+        }
+        networks.contains_key(&network)
+    }
+
+    fn give_back_for(&self, network: IpAddr, octets: u64) {
+        let mut networks = self.networks();
+        if let Entry::Occupied(mut taken) = networks.entry(network) {
+            *taken.get_mut() = taken.get().saturating_sub(octets);
+            if *taken.get() == 0 {
+                taken.remove();
+            }
+        }
     }
 
     /// Waits until a message of this size may be in memory to be judged. A message that is larger than the whole ration
@@ -129,14 +171,18 @@ pub struct Ration {
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<Budget>,
+    /// The network that it comes from.
+    network: IpAddr,
     memory: u64,
     in_flight: u64,
+    /// Octets in flight beyond those for which there is always room: they count for the network.
+    of_network: u64,
 }
 
 impl Share {
     /// Nothing yet.
-    pub fn new(budget: &Arc<Budget>) -> Self {
-        Share { budget: budget.clone(), memory: 0, in_flight: 0 }
+    pub fn new(budget: &Arc<Budget>, client: IpAddr) -> Self {
+        Share { budget: budget.clone(), network: client_network(client), memory: 0, in_flight: 0, of_network: 0 }
     }
 
     /// The budget.
@@ -148,9 +194,17 @@ impl Share {
     pub fn receive(&mut self, octets: u64) -> bool {
         let is_free = self.in_flight.saturating_add(octets) <= FREE_OCTETS;
         let octets_max = if is_free { u64::MAX } else { self.budget.in_flight_octets_max.load(Ordering::Relaxed) };
-        let taken = take(&self.budget.in_flight, octets, octets_max);
-        self.in_flight += if taken { octets } else { 0 };
-        taken
+        if octets == 0 || !take(&self.budget.in_flight, octets, octets_max) {
+            return octets == 0;
+        }
+        self.in_flight += octets;
+        if is_free || self.budget.take_for(self.network, octets) {
+            self.of_network += if is_free { 0 } else { octets };
+            return true;
+        }
+        self.in_flight -= octets;
+        self.budget.in_flight.fetch_sub(octets, Ordering::Relaxed);
+        false
     }
 
     /// The message has this much in memory from now on. `false`: that would be too much of all messages together, and
@@ -178,6 +232,9 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.budget.memory.fetch_sub(self.memory, Ordering::Relaxed);
         self.budget.in_flight.fetch_sub(self.in_flight, Ordering::Relaxed);
+        if self.of_network > 0 {
+            self.budget.give_back_for(self.network, self.of_network);
+        }
     }
 }
 
@@ -189,6 +246,8 @@ fn take(counter: &AtomicU64, octets: u64, octets_max: u64) -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+
+    pub const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     pub fn limits(memory: u64, in_flight: u64) -> Limits {
         Limits {
@@ -205,6 +264,7 @@ pub(super) mod tests {
             message_memory_octets_max: memory / 2,
             memory_octets_max: memory,
             in_flight_octets_max: in_flight,
+            in_flight_octets_per_network_max: in_flight,
             inspection_octets_max: 16 << 20,
         }
     }
@@ -212,9 +272,9 @@ pub(super) mod tests {
     #[test]
     fn shares_are_bounded_and_given_back() {
         let budget = Arc::new(Budget::new(&limits(100, 100_000), PathBuf::new()));
-        let (mut one, mut other) = (Share::new(&budget), Share::new(&budget));
+        let (mut one, mut other) = (Share::new(&budget, CLIENT), Share::new(&budget, CLIENT));
         assert!(one.receive(60_000) && !other.receive(40_001) && other.receive(40_000));
-        assert!(budget.has_room_for(FREE_OCTETS) && !budget.has_room_for(FREE_OCTETS + 1));
+        assert!(budget.has_room_for(FREE_OCTETS, CLIENT) && !budget.has_room_for(FREE_OCTETS + 1, CLIENT));
         assert!(one.hold(60) && !other.hold(41) && other.hold(40) && one.hold(10) && other.hold(90));
         one.hold_regardless(50);
         assert_eq!(budget.taken(), (140, 100_000, 0));
@@ -226,9 +286,29 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn one_network_cannot_take_all_of_it() {
+        let limits = Limits { in_flight_octets_per_network_max: 60_000, ..limits(100, 100_000) };
+        let budget = Arc::new(Budget::new(&limits, PathBuf::new()));
+        let address = |text: &str| text.parse().expect("an address");
+        let (mut one, mut neighbour) =
+            (Share::new(&budget, address("192.0.2.1")), Share::new(&budget, address("192.0.2.200")));
+        let mut other = Share::new(&budget, address("2001:db8::1"));
+        assert!(one.receive(40_000) && !neighbour.receive(20_001) && neighbour.receive(20_000) && !one.receive(1));
+        assert!(!budget.has_room_for(FREE_OCTETS + 1, address("192.0.2.9")));
+        assert!(budget.has_room_for(FREE_OCTETS + 1, address("2001:db8::2")));
+        assert!(other.receive(40_000) && !other.receive(1));
+        drop(one);
+        assert!(neighbour.receive(40_000), "what was given back can be had again");
+        assert_eq!(budget.taken().1, 100_000);
+        drop((neighbour, other));
+        assert_eq!(budget.taken(), (0, 0, 0));
+        assert!(budget.networks().is_empty());
+    }
+
+    #[test]
     fn a_small_message_has_room_when_all_is_taken() {
         let budget = Arc::new(Budget::new(&limits(100, 100_000), PathBuf::new()));
-        let (mut large, mut small) = (Share::new(&budget), Share::new(&budget));
+        let (mut large, mut small) = (Share::new(&budget, CLIENT), Share::new(&budget, CLIENT));
         assert!(large.receive(100_000) && !large.receive(1));
         assert!(small.receive(FREE_OCTETS - 1) && small.receive(1) && !small.receive(1));
         drop((large, small));

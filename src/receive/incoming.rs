@@ -7,6 +7,7 @@
 //! *Never does:* block a worker: files are written and read on blocking threads.
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -66,13 +67,13 @@ pub(super) struct Room {
 }
 
 impl Incoming {
-    /// Room for one message.
-    pub fn new(receiver: &Receiver) -> Self {
-        Self::within(&receiver.budget)
+    /// Room for one message of this client.
+    pub fn new(receiver: &Receiver, client: IpAddr) -> Self {
+        Self::within(&receiver.budget, client)
     }
 
-    fn within(budget: &Arc<Budget>) -> Self {
-        let share = Share::new(budget);
+    fn within(budget: &Arc<Budget>, client: IpAddr) -> Self {
+        let share = Share::new(budget, client);
         let held = Held { tail: Vec::new(), accounted: 0, file: None, written: 0, share };
         Incoming { state: State::Held(Box::new(held)), octets: 0 }
     }
@@ -226,7 +227,7 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use super::super::budget::tests::limits;
+    use super::super::budget::tests::{CLIENT, limits};
     use super::*;
     use std::path::Path;
     use std::task::Poll;
@@ -266,7 +267,7 @@ mod tests {
         ] {
             let budget = budget(directory.path(), memory, 1 << 30);
             let sent = octets(length);
-            let mut incoming = Incoming::within(&budget);
+            let mut incoming = Incoming::within(&budget, CLIENT);
             receive(&mut incoming, &sent).await;
             assert_eq!(is_in_file(&incoming), in_file, "{length} octets, {memory} in memory");
             assert_eq!((incoming.octets(), budget.taken().1), (length as u64, length as u64));
@@ -284,10 +285,10 @@ mod tests {
     async fn where_memory_is_used_up_messages_go_to_files_early_and_none_is_refused() {
         let directory = tempfile::tempdir().expect("a directory");
         let budget = budget(directory.path(), 256 * KIB, 1 << 30);
-        let (mut first, mut small) = (Incoming::within(&budget), Incoming::within(&budget));
+        let (mut first, mut small) = (Incoming::within(&budget, CLIENT), Incoming::within(&budget, CLIENT));
         receive(&mut first, &octets(128 << 10)).await;
         assert!(!is_in_file(&first));
-        let mut others: Vec<Incoming> = (0..20).map(|_| Incoming::within(&budget)).collect();
+        let mut others: Vec<Incoming> = (0..20).map(|_| Incoming::within(&budget, CLIENT)).collect();
         for other in &mut others {
             receive(other, &octets(100_000)).await;
         }
@@ -306,7 +307,7 @@ mod tests {
     async fn past_all_that_may_be_in_flight_a_message_is_dropped_as_it_comes() {
         let directory = tempfile::tempdir().expect("a directory");
         let budget = budget(directory.path(), 1 << 20, 1_000_000);
-        let (mut one, mut other) = (Incoming::within(&budget), Incoming::within(&budget));
+        let (mut one, mut other) = (Incoming::within(&budget, CLIENT), Incoming::within(&budget, CLIENT));
         receive(&mut one, &octets(600_000)).await;
         receive(&mut other, &octets(600_000)).await;
         assert!(budget.taken().1 == 600_000 && other.tail().capacity() <= 65_536);
@@ -321,7 +322,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("tmp"), "a file").expect("written");
         let budget = budget(directory.path(), 1 << 20, 1 << 30);
-        let (mut small, mut large) = (Incoming::within(&budget), Incoming::within(&budget));
+        let (mut small, mut large) = (Incoming::within(&budget, CLIENT), Incoming::within(&budget, CLIENT));
         receive(&mut small, &octets(1_000)).await;
         receive(&mut large, &octets(3_000_000)).await;
         assert_eq!(budget.taken().1, 1_000);
@@ -336,14 +337,14 @@ mod tests {
         let budget = budget(directory.path(), 256 * KIB, 1 << 30);
         // RSET or the end of the connection, at any point.
         for length in [0, 10, 100_000, 1_000_000] {
-            let mut incoming = Incoming::within(&budget);
+            let mut incoming = Incoming::within(&budget, CLIENT);
             receive(&mut incoming, &octets(length)).await;
         }
         assert_eq!(budget.taken(), (0, 0, 0));
         // A panic, with a message that has arrived.
         let shared = budget.clone();
         let panicked = tokio::spawn(async move {
-            let mut incoming = Incoming::within(&shared);
+            let mut incoming = Incoming::within(&shared, CLIENT);
             receive(&mut incoming, &octets(1_000_000)).await;
             let _arrived = incoming.arrive().await.ok();
             assert_eq!(shared.taken(), (0, 0, 0), "on purpose: this message belongs to a test");
@@ -351,7 +352,7 @@ mod tests {
         assert!(panicked.await.is_err_and(|error| error.is_panic()));
         assert_eq!(budget.taken(), (0, 0, 0));
         // A connection that ends while a blocking thread has what is held: given back when that thread is done.
-        let mut incoming = Incoming::within(&budget);
+        let mut incoming = Incoming::within(&budget, CLIENT);
         receive(&mut incoming, &octets(10_000)).await;
         let (begun, has_begun) = std::sync::mpsc::channel();
         let (end, may_end) = std::sync::mpsc::channel::<()>();

@@ -139,7 +139,7 @@ pub fn sender(receiver: &Arc<Receiver>, visit: &Visit, mail: &Mail<'_>) -> (Tran
         recipients: Vec::new(),
     };
     // RFC 1870 section 6.1: what cannot be taken now is better refused before it is sent.
-    if mail.envelope().size_octets.is_some_and(|octets| !receiver.budget.has_room_for(octets)) {
+    if mail.envelope().size_octets.is_some_and(|octets| !receiver.budget.has_room_for(octets, visit.client.address)) {
         let reply = Verdict::Defer(Cause::NoRoom).reply(Question::Sender, &transaction.id);
         transaction.log_refused_sender(&Cause::NoRoom, &reply);
         return (transaction, reply);

@@ -77,7 +77,7 @@ policy = {{ dmarc = "observe" }}
     }
 
     fn incoming(&self, octets: &[u8]) -> Incoming {
-        let mut incoming = Incoming::new(&self.receiver);
+        let mut incoming = Incoming::new(&self.receiver, [127, 0, 0, 1].into());
         incoming.tail().extend_from_slice(octets);
         incoming
     }
