@@ -21,7 +21,7 @@ corpus: setup-test ## Send thousands of real mails, if they are beside the repos
 	$(CARGO) test --release --locked --test suite corpus -- --nocapture
 
 load: setup-test ## Measure the promised load figures in full, some minutes long, and print them.
-	MXKEEP_LOAD=1 $(CARGO) test --release --locked --test suite load:: -- --nocapture --test-threads 1 --skip crash_load
+	MXKEEP_LOAD=1 $(CARGO) test --release --locked --test suite load:: -- --nocapture --test-threads 1 --skip crash_load --skip reload
 
 fuzz: setup     ## Fuzz what reads octets from outside, SECONDS_EACH=60 a target. A finding fails, and says where it is.
 	@tests/fuzz/run

@@ -252,7 +252,7 @@ fn large_body() -> (Vec<u8>, Vec<u8>) {
 
 /// Sends one; all others are in the middle of theirs when it is.
 fn send_large(number: usize, server: SocketAddr, body: &[u8], middle: &Barrier) {
-    let mut client = client(number, server);
+    let mut client = client(number * loopback::CLIENTS_PER_ADDRESS, server);
     client.be_patient(Duration::from_secs(LARGE_SECONDS_MAX));
     client.expect("MAIL FROM:<carol@client.example>", "250");
     client.expect("RCPT TO:<alice@example.test>", "250");

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Clients of one address, and addresses of one /24: both well below what the limits allow.
-const CLIENTS_PER_ADDRESS: usize = 20;
+pub const CLIENTS_PER_ADDRESS: usize = 20;
 const ADDRESSES_PER_NETWORK: usize = 4;
 
 /// The address of a client, by its number: far from 127.0.0.1, where well-behaved clients live.
