@@ -68,8 +68,7 @@ impl Domain {
     /// Reads a domain as people write it, Unicode labels included, and keeps its A-label form (RFC 5891).
     pub fn from_unicode(text: &str) -> Result<Self, AddressError> {
         // What only looks like an A-label is found here, where somebody can mend it.
-        let ascii = idna::domain_to_ascii(text.trim_end_matches('.')).map_err(|_| AddressError::Domain)?;
-        Self::parse(&ascii)
+        Self::from_u_labels(text.trim_end_matches('.'))
     }
 
     /// Reads a domain of A-labels and U-labels (RFC 6531 section 3.3). ASCII is read as [`Domain::parse`] does.
@@ -80,6 +79,10 @@ impl Domain {
         if text.len() > PATH_OCTETS_MAX {
             return Err(AddressError::TooLong);
         }
+        Self::from_u_labels(text)
+    }
+
+    fn from_u_labels(text: &str) -> Result<Self, AddressError> {
         // RFC 5891 section 4.2.3.1: a U-label neither begins nor ends with a hyphen. The A-label no longer shows it.
         let ascii = Uts46::new()
             .to_ascii(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::CheckFirstLast, DnsLength::Ignore)

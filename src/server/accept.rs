@@ -66,7 +66,12 @@ fn take_the_waiting(listener: &TcpListener, mut admit: impl FnMut(TcpStream, Soc
     // No more than could have waited: while the door is open others come.
     for _ in 0..=BACKLOG_CONNECTIONS_MAX {
         // The kernel is asked itself: the runtime may not know yet who is there.
-        let Ok((socket, Some(peer))) = rustix::net::acceptfrom_with(listener, flags) else { return };
+        let (socket, peer) = match rustix::net::acceptfrom_with(listener, flags) {
+            Ok((socket, Some(peer))) => (socket, peer),
+            Ok((_, None)) => continue,
+            Err(errno) if is_of_one_connection(&errno.into()) => continue,
+            Err(_) => return,
+        };
         let stream = TcpStream::from_std(net::TcpStream::from(socket));
         if let (Ok(stream), Ok(peer)) = (stream, SocketAddr::try_from(peer)) {
             admit(stream, peer);
