@@ -16,6 +16,7 @@ mod readme;
 mod rules;
 mod scan;
 mod session_model;
+mod spf_suites;
 mod swaks;
 mod tidy;
 mod trouble_disk;

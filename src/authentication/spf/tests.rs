@@ -1,0 +1,1 @@
+//! SPF against real DNS answers.
