@@ -1,15 +1,20 @@
 //! Addresses: the names that the envelope and the configuration are made of.
 //!
 //! *Does:* turns octets from the wire or the configuration into [`Domain`], [`Mailbox`], [`ReversePath`] and
-//! [`ForwardPath`], by the grammar of RFC 5321 section 4.1.2 and 4.1.3.
+//! [`ForwardPath`], by the grammar of RFC 5321 section 4.1.2 and 4.1.3, with the UTF-8 of RFC 6531 section 3.3 in it.
 //! *Guarantees:* a value in hand is legal. No control character, no NUL, no line end and no unbounded length can exist in
-//! one; a domain is lower-case ASCII (an IDN is in A-label form). Parsing is iterative and never panics.
-//! *Never does:* look anything up, or decide whether an address exists.
+//! one; a domain is lower-case ASCII (an IDN is in A-label form, whatever form it came in). Parsing is iterative and never
+//! panics.
+//! *Never does:* look anything up, decide whether an address exists, or whether UTF-8 was announced (SMTPUTF8 is the
+//! session's business).
 //! *Lenient where real senders are:* underscores in domain labels, and a local-part of more than the 64 octets of RFC 5321
 //! section 4.5.3.1.1 (bounce addresses carry longer ones), up to [`LOCAL_PART_OCTETS_MAX`].
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use idna::AsciiDenyList;
+use idna::uts46::{DnsLength, Hyphens, Uts46};
 
 /// The longest local-part that is accepted, unquoted, in octets. RFC 5321 section 4.5.3.1.1 guarantees senders 64.
 pub const LOCAL_PART_OCTETS_MAX: usize = 256;
@@ -36,8 +41,8 @@ pub enum AddressError {
     /// One part is longer than its limit.
     #[error("the address is too long")]
     TooLong,
-    /// Octets over 127 without SMTPUTF8 (RFC 6531 section 3.4).
-    #[error("the address is not ASCII")]
+    /// A domain with octets over 127 where A-labels belong (RFC 6531 section 3.7.1: EHLO).
+    #[error("the domain is not ASCII")]
     NotAscii,
 }
 
@@ -62,7 +67,23 @@ impl Domain {
 
     /// Reads a domain as people write it, Unicode labels included, and keeps its A-label form (RFC 5891).
     pub fn from_unicode(text: &str) -> Result<Self, AddressError> {
+        // What only looks like an A-label is found here, where somebody can mend it.
         let ascii = idna::domain_to_ascii(text.trim_end_matches('.')).map_err(|_| AddressError::Domain)?;
+        Self::parse(&ascii)
+    }
+
+    /// Reads a domain of A-labels and U-labels (RFC 6531 section 3.3). ASCII is read as [`Domain::parse`] does.
+    fn from_labels(text: &str) -> Result<Self, AddressError> {
+        if text.is_ascii() {
+            return Self::parse(text);
+        }
+        if text.len() > PATH_OCTETS_MAX {
+            return Err(AddressError::TooLong);
+        }
+        // RFC 5891 section 4.2.3.1: a U-label neither begins nor ends with a hyphen. The A-label no longer shows it.
+        let ascii = Uts46::new()
+            .to_ascii(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::CheckFirstLast, DnsLength::Ignore)
+            .map_err(|_| AddressError::Domain)?;
         Self::parse(&ascii)
     }
 
@@ -101,7 +122,15 @@ pub enum Host {
 impl Host {
     /// Reads a domain or an address literal. General address literals (`[TAG:text]`) are unknown to us: refused.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let Some(literal) = text.strip_prefix('[') else { return Domain::parse(text).map(Host::Domain) };
+        match text.starts_with('[') || text.is_ascii() {
+            true => Self::from_labels(text),
+            false => Err(AddressError::NotAscii),
+        }
+    }
+
+    /// The same, but a domain may have U-labels (RFC 6531 section 3.3).
+    fn from_labels(text: &str) -> Result<Self, AddressError> {
+        let Some(literal) = text.strip_prefix('[') else { return Domain::from_labels(text).map(Host::Domain) };
         let literal = literal.strip_suffix(']').ok_or(AddressError::Domain)?;
         let tag = literal.get(..5).filter(|tag| tag.eq_ignore_ascii_case("IPv6:"));
         let address = match tag {
@@ -138,20 +167,17 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Reads `local-part@domain` (RFC 5321 section 4.1.2 `Mailbox`).
+    /// Reads `local-part@domain` (RFC 5321 section 4.1.2 `Mailbox`, RFC 6531 section 3.3).
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        if !text.is_ascii() {
-            return Err(AddressError::NotAscii);
-        }
         let (local_part, rest) = parse_local_part(text)?;
         let host = rest.strip_prefix('@').ok_or(AddressError::NoDomain)?;
-        Ok(Mailbox { local_part, host: Host::parse(host)? })
+        Ok(Mailbox { local_part, host: Host::from_labels(host)? })
     }
 
     /// A mailbox made of a local-part that is already known to be legal text, and a domain.
     pub fn new(local_part: &str, domain: &Domain) -> Result<Self, AddressError> {
         let mailbox = Mailbox { local_part: local_part.into(), host: Host::Domain(domain.clone()) };
-        let legal = !local_part.is_empty() && local_part.bytes().all(|b| (32..127).contains(&b));
+        let legal = !local_part.is_empty() && local_part.chars().all(is_text);
         match legal && local_part.len() <= LOCAL_PART_OCTETS_MAX {
             true => Ok(mailbox),
             false => Err(AddressError::LocalPart),
@@ -210,17 +236,23 @@ fn parse_local_part(text: &str) -> Result<(Box<str>, &str), AddressError> {
     Ok((local_part.into(), rest))
 }
 
-/// `Quoted-string` behind its first quote: printable ASCII and space, a backslash takes the next one literally.
+/// What may stand in a local-part at all: printable ASCII, space, and what is no control character or line end beyond
+/// (RFC 6531 section 3.3 allows any UTF-8; RFC 5198 section 2 has such characters avoided).
+fn is_text(c: char) -> bool {
+    (' '..='~').contains(&c) || !c.is_ascii() && !c.is_control() && !['\u{2028}', '\u{2029}'].contains(&c)
+}
+
+/// `Quoted-string` behind its first quote: text, and a backslash takes the next character of ASCII literally.
 fn parse_quoted(text: &str) -> Result<(String, &str), AddressError> {
     let mut local_part = String::new();
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         let c = match c {
             '"' => return Ok((local_part, &text[at + 1..])),
-            '\\' => chars.next().ok_or(AddressError::LocalPart)?.1,
+            '\\' => chars.next().filter(|(_, c)| c.is_ascii()).ok_or(AddressError::LocalPart)?.1,
             c => c,
         };
-        if !(' '..='~').contains(&c) {
+        if !is_text(c) {
             return Err(AddressError::LocalPart);
         }
         local_part.push(c);
@@ -228,10 +260,11 @@ fn parse_quoted(text: &str) -> Result<(String, &str), AddressError> {
     Err(AddressError::LocalPart)
 }
 
-/// `Dot-string`: atoms of RFC 5322 `atext` with single dots between them.
+/// `Dot-string`: atoms of RFC 5322 `atext` and UTF-8 (RFC 6531 section 3.3) with single dots between them.
 fn is_dot_string(text: &str) -> bool {
-    let atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
-    text.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(atext))
+    let ascii = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+    let atext = |c: char| if c.is_ascii() { ascii(c) } else { is_text(c) };
+    text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(atext))
 }
 
 /// The argument of MAIL FROM: who is told if delivery fails (RFC 5321 section 4.1.1.2).
@@ -301,9 +334,6 @@ impl fmt::Display for ForwardPath {
 
 /// What stands between the brackets, without a source route.
 fn path(text: &str) -> Result<&str, AddressError> {
-    if !text.is_ascii() {
-        return Err(AddressError::NotAscii);
-    }
     if text.len() > PATH_OCTETS_MAX {
         return Err(AddressError::TooLong);
     }
@@ -311,9 +341,18 @@ fn path(text: &str) -> Result<&str, AddressError> {
     if !inner.starts_with('@') {
         return Ok(inner);
     }
-    let (route, mailbox) = inner.split_once(':').ok_or(AddressError::Domain)?;
-    let hop = |hop: &str| hop.strip_prefix('@').is_some_and(|domain| Host::parse(domain).is_ok());
+    // A colon in an address literal is not the one behind the route.
+    let mut in_literal = false;
+    let is_end = |c: char| {
+        in_literal = c == '[' || in_literal && c != ']';
+        c == ':' && !in_literal
+    };
+    let end = inner.find(is_end).ok_or(AddressError::Domain)?;
+    let (route, mailbox) = (&inner[..end], &inner[end + 1..]);
+    let hop = |hop: &str| hop.strip_prefix('@').is_some_and(|domain| Host::from_labels(domain).is_ok());
     match route.split(',').all(hop) {
+        // A route to nowhere is not the null reverse-path (RFC 5321 section 4.1.2: Path ends with a Mailbox).
+        true if mailbox.is_empty() => Err(AddressError::NoDomain),
         true => Ok(mailbox),
         false => Err(AddressError::Domain),
     }
@@ -362,7 +401,15 @@ mod tests {
             ("a@[IPv6:zz]", Domain),
             ("a@[TAG:x]", Domain),
             ("a@[192.0.2.1", Domain),
-            ("\u{fc}@x", NotAscii),
+            ("\u{85}@x", LocalPart),
+            ("a\u{2028}b@x", LocalPart),
+            ("\"\u{9f}\"@x", LocalPart),
+            ("\"\\\u{fc}\"@x", LocalPart),
+            ("\u{fc}..a@x", LocalPart),
+            ("a@\u{fc} x", Domain),
+            ("a@\u{fc}.", Domain),
+            ("a@[\u{fc}]", Domain),
+            ("a@\u{202e}x", Domain),
         ] {
             assert_eq!(mailbox(text), Err(error), "{text:?}");
         }
@@ -375,9 +422,35 @@ mod tests {
         assert_eq!(ReversePath::parse("<>"), Ok(ReversePath::Null));
         assert_eq!(ReversePath::parse("a@x"), Err(AddressError::NoBrackets));
         assert_eq!(ReversePath::parse("<@a,@b.c:d@e>").unwrap().to_string(), "d@e");
-        assert_eq!(ReversePath::parse("<@a,b:d@e>"), Err(AddressError::Domain));
+        assert_eq!(ReversePath::parse("<@[192.0.2.1],@[IPv6:2001:db8::1]:d@e>").unwrap().to_string(), "d@e");
+        for text in ["<@a,b:d@e>", "<@a,,@b:d@e>", "<@a>", "<@[a:d@e>", "<@[IPv6:::1]>"] {
+            assert_eq!(ReversePath::parse(text), Err(AddressError::Domain), "{text}");
+        }
+        assert_eq!(ReversePath::parse("<@a:>"), Err(AddressError::NoDomain));
         assert_eq!(ForwardPath::parse("<PostMaster>"), Ok(ForwardPath::Postmaster));
         assert_eq!(ForwardPath::parse("<>"), Err(AddressError::NoDomain));
+    }
+
+    #[test]
+    fn a_mailbox_may_be_utf8() {
+        for (text, expected) in [
+            ("J\u{fc}rgen.\u{3c0}@b\u{fc}cher.example", "J\u{fc}rgen.\u{3c0}@xn--bcher-kva.example"),
+            ("\"\u{fc} x\"@X", "\"\u{fc} x\"@x"),
+            ("\"\u{7528}\u{6237}\"@x", "\u{7528}\u{6237}@x"),
+            ("a@B\u{dc}CHER.example", "a@xn--bcher-kva.example"),
+            ("a@bu\u{308}cher\u{3002}example", "a@xn--bcher-kva.example"),
+            ("a@xn--BCHER-kva.example", "a@xn--bcher-kva.example"),
+        ] {
+            assert_eq!(mailbox(text).as_deref(), Ok(expected), "{text:?}");
+            // What is shown can be read, and is the same mailbox.
+            assert_eq!(Mailbox::parse(expected), Mailbox::parse(text));
+        }
+        assert_eq!(mailbox(&format!("{}@x", "\u{fc}".repeat(129))), Err(AddressError::TooLong));
+        assert_eq!(mailbox(&format!("a@{}", "\u{fc}".repeat(600))), Err(AddressError::TooLong));
+        assert_eq!(ReversePath::parse("<@b\u{fc}cher.example:a@x>").unwrap().to_string(), "a@x");
+        assert_eq!(Host::parse("b\u{fc}cher.example"), Err(AddressError::NotAscii));
+        assert_eq!(mailbox("a@-b\u{fc}cher.example"), Err(AddressError::Domain));
+        assert_eq!(mailbox("a@b\u{fc}cher-.example"), Err(AddressError::Domain));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The running server's own socket, `state/control`: one line asks, one JSON object answers.
 //!
+//! *Does:* answers `status` and `reload`.
 //! *Guarantees:* mode 0600, so only the server's user and root may ask. Requests are bounded in length and time. A stale
 //! socket is replaced: whoever holds the store's lock is the one server.
 //! *Never does:* touch mail.
@@ -8,18 +9,21 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
 
-use crate::receive::Receiver;
+use crate::server::{Handle, ReloadError};
 
 /// How long one request may take, in seconds.
-const REQUEST_SECONDS_MAX: u64 = 10;
+const REQUEST_SECONDS_MAX: u32 = 10;
+/// The same for a reload: it reads all rules, and waits for its turn.
+const RELOAD_SECONDS_MAX: u32 = 120;
+const SECOND: Duration = Duration::from_secs(1);
 /// The longest request line, in octets.
 const REQUEST_OCTETS_MAX: u64 = 4096;
 
@@ -32,6 +36,8 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since it started.
     pub uptime_seconds: u64,
+    /// Seconds since it loaded the configuration in force.
+    pub configuration_seconds: u64,
     /// Where it listens.
     pub listening: Vec<String>,
     /// Connections open now.
@@ -54,6 +60,26 @@ pub struct Status {
     pub ledger_entries: u64,
     /// Rules in force.
     pub rules: u64,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ReloadAnswer {
+    /// The configuration is in force.
+    Reloaded {
+        /// Its file.
+        file: String,
+        /// Domains, mailboxes and rules, in a few words.
+        summary: String,
+        /// What the operator should know.
+        warnings: Vec<String>,
+    },
+    /// Nothing was changed.
+    NotReloaded {
+        /// All that is in the way.
+        problems: Vec<String>,
+    },
 }
 
 /// Where the socket of this state directory is.
@@ -82,16 +108,13 @@ impl Control {
     }
 
     /// Answers until dropped.
-    pub async fn run(self, receiver: Arc<Receiver>, listening: Vec<String>) {
-        let started = Instant::now();
+    pub async fn run(self, server: Handle) {
         loop {
             let Ok((stream, _)) = self.listener.accept().await else {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(SECOND).await;
                 continue;
             };
-            let (receiver, listening) = (receiver.clone(), listening.clone());
-            let answer = async move { answer(stream, &receiver, &listening, started).await };
-            tokio::spawn(tokio::time::timeout(Duration::from_secs(REQUEST_SECONDS_MAX), answer));
+            tokio::spawn(answer(stream, server.clone()));
         }
     }
 }
@@ -103,26 +126,30 @@ impl Drop for Control {
     }
 }
 
-async fn answer(stream: UnixStream, receiver: &Receiver, listening: &[String], started: Instant) -> io::Result<()> {
+async fn answer(stream: UnixStream, server: Handle) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut request = String::new();
-    tokio::io::BufReader::new(read.take(REQUEST_OCTETS_MAX)).read_line(&mut request).await?;
+    let mut read = tokio::io::BufReader::new(read.take(REQUEST_OCTETS_MAX));
+    timeout(SECOND * REQUEST_SECONDS_MAX, read.read_line(&mut request)).await??;
     let answer = match request.trim() {
-        "status" => serde_json::to_string(&status(receiver, listening, started))?,
+        "status" => serde_json::to_string(&status(&server))?,
+        "reload" => serde_json::to_string(&timeout(SECOND * RELOAD_SECONDS_MAX, reload(&server)).await?)?,
         _ => serde_json::json!({ "error": "unknown request" }).to_string(),
     };
-    write.write_all(answer.as_bytes()).await?;
-    write.write_all(b"\n").await
+    timeout(SECOND * REQUEST_SECONDS_MAX, write.write_all(format!("{answer}\n").as_bytes())).await?
 }
 
-fn status(receiver: &Receiver, listening: &[String], started: Instant) -> Status {
+fn status(server: &Handle) -> Status {
+    let receiver = server.receiver();
     let counters = receiver.counters();
     let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let (uptime, configuration) = server.ages();
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
-        uptime_seconds: started.elapsed().as_secs(),
-        listening: listening.to_vec(),
+        uptime_seconds: uptime.as_secs(),
+        configuration_seconds: configuration.as_secs(),
+        listening: server.listening().iter().map(ToString::to_string).collect(),
         connections_open: get(&counters.connections_open),
         connections: get(&counters.connections),
         accepted: get(&counters.accepted),
@@ -136,13 +163,33 @@ fn status(receiver: &Receiver, listening: &[String], started: Instant) -> Status
     }
 }
 
-/// Asks the running server. Blocks.
+async fn reload(server: &Handle) -> ReloadAnswer {
+    match server.reload().await {
+        Ok(reloaded) => ReloadAnswer::Reloaded {
+            file: reloaded.file.display().to_string(),
+            summary: reloaded.summary,
+            warnings: reloaded.warnings,
+        },
+        Err(ReloadError(problems)) => ReloadAnswer::NotReloaded { problems },
+    }
+}
+
+/// Asks the running server what it does. Blocks.
 pub fn ask_status(state: &Path) -> io::Result<Status> {
+    ask(state, "status", REQUEST_SECONDS_MAX)
+}
+
+/// Has the running server load its configuration again. Blocks.
+pub fn ask_reload(state: &Path) -> io::Result<ReloadAnswer> {
+    ask(state, "reload", RELOAD_SECONDS_MAX)
+}
+
+fn ask<T: for<'de> Deserialize<'de>>(state: &Path, request: &str, seconds_max: u32) -> io::Result<T> {
     let mut stream = BlockingStream::connect(path(state))?;
-    let limit = Some(Duration::from_secs(REQUEST_SECONDS_MAX));
+    let limit = Some(SECOND * seconds_max);
     stream.set_read_timeout(limit)?;
     stream.set_write_timeout(limit)?;
-    stream.write_all(b"status\n")?;
+    stream.write_all(format!("{request}\n").as_bytes())?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
     Ok(serde_json::from_str(&answer)?)

@@ -6,6 +6,7 @@
 //! full pipe) holds replies up.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use crate::authentication::{Authentication, Dkim};
 use crate::envelope::{Client, Helo, Id};
 use crate::smtp::Reply;
-use crate::verdict::Folder;
+use crate::verdict::{Folder, Verdict};
 
 /// A new id: 44 bits of milliseconds, so that ids sort by time, and 28 bits that nobody can guess.
 pub fn new_id() -> Id {
@@ -34,9 +35,11 @@ pub struct Transaction {
     pub id: Id,
     /// The connection's id.
     pub connection: Id,
-    /// Who was connected.
+    /// Who sent it: who was connected, or whom the trusted relay that was connected had it from, if that is known.
     pub client: Client,
-    /// What they called themselves.
+    /// The trusted relay of ours that was connected.
+    pub relay: Option<IpAddr>,
+    /// What the client called itself.
     pub helo: Option<Helo>,
     /// MAIL FROM, without brackets.
     pub reverse_path: String,
@@ -52,7 +55,7 @@ pub struct Transaction {
     pub hits: Vec<(String, f64)>,
     /// The verdict on the message as a whole.
     pub verdict: &'static str,
-    /// Why, if it was not accepted.
+    /// Why, if it was not accepted, or would not have been without a trusted relay.
     pub cause: Option<&'static str>,
     /// The final reply as sent.
     pub reply: String,
@@ -71,6 +74,12 @@ pub struct Recipient {
     pub folder: Option<Folder>,
     /// The ledger knew this very message for this recipient: no second copy.
     pub duplicate: bool,
+    /// The verdict for this recipient as one word; empty: there was none.
+    pub verdict: &'static str,
+    /// Why it was refused, or is in Junk although this recipient would have refused it.
+    pub cause: Option<&'static str>,
+    /// The reply for this recipient alone (PRDR).
+    pub reply: Option<String>,
 }
 
 /// Where the time went.
@@ -104,6 +113,7 @@ impl Transaction {
             id = %self.id,
             connection = %self.connection,
             client = %self.client.address,
+            relay = self.relay.map(|relay| relay.to_string()).unwrap_or_default(),
             helo = %self.helo.as_ref().map(|helo| helo.host.to_string()).unwrap_or_default(),
             tls = self.client.tls.as_ref().map(|tls| tls.version.as_str()).unwrap_or_default(),
             from = self.reverse_path.as_str(),
@@ -142,7 +152,7 @@ impl Recipient {
     /// One that nothing has been decided of.
     pub fn of(forward_path: &impl ToString, mailbox: &impl ToString) -> Self {
         let (forward_path, mailbox) = (forward_path.to_string(), mailbox.to_string());
-        Recipient { forward_path, mailbox, folder: None, duplicate: false }
+        Recipient { forward_path, mailbox, folder: None, duplicate: false, verdict: "", cause: None, reply: None }
     }
 
     fn summary(&self) -> String {
@@ -152,9 +162,22 @@ impl Recipient {
             (false, Some(Folder::Junk)) => "junk",
             (false, None) => "none",
         };
+        let why = self.cause.map(|cause| format!("/{cause}")).unwrap_or_default();
         match self.forward_path == self.mailbox {
-            true => format!("{}:{landed}", self.mailbox),
-            false => format!("{}>{}:{landed}", self.forward_path, self.mailbox),
+            true => format!("{}:{landed}{why}", self.mailbox),
+            false => format!("{}>{}:{landed}{why}", self.forward_path, self.mailbox),
+        }
+    }
+
+    /// Notes the verdict on this recipient: where the message has been put if it was delivered, and why else not.
+    pub fn conclude(&mut self, verdict: &Verdict) {
+        self.verdict = match (self.duplicate, self.folder) {
+            (true, _) => "accept",
+            (false, Some(folder)) => Verdict::Deliver(folder).name(),
+            (false, None) => verdict.name(),
+        };
+        if let Some(cause) = verdict.cause().filter(|_| !self.duplicate) {
+            self.cause = Some(cause.name());
         }
     }
 }

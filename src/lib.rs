@@ -13,11 +13,12 @@
 //!   ├ Session::step                  pure: parse, sequence, limits
 //!   ├ receive::sender     (MAIL)     SPF starts
 //!   ├ receive::recipient  (RCPT)     does the mailbox exist?
-//!   ├ Decoder::push       (DATA)     pure
+//!   ├ Decoder::push       (DATA)     pure; Chunk::push for BDAT
+//!   ├ receive::Incoming              memory, or a temporary file
 //!   ├ receive::message    (end of data)
 //!   │   ├ ledger.look_up            -> recipients that already have this very message: 250, no second copy
 //!   │   ├ examiner.examine          -> SPF, DKIM, DMARC, iprev; the rules' hits
-//!   │   ├ verdict::decide           -> Verdict, pure, for each recipient's policy; verdict::reconcile -> one reply
+//!   │   ├ verdict::decide           -> Verdict, pure, for each recipient's policy; verdict::reconcile -> one reply, or one each
 //!   │   ├ delivery::stage, commit   -> tmp/, fsync, intent, rename, fsync directory
 //!   │   └ journal::Transaction      -> decision record
 //!   └ receive::seen                  the client has provably seen the reply: the ledger forgets
@@ -35,10 +36,11 @@
 //! |---|---|---|---|
 //! | 1 | [`address`] | domains, mailboxes, reverse-paths and forward-paths; a value in hand is legal | `idna` |
 //! | 1 | [`message`] | mail data as received, and its header fields | |
+//! | 1 | [`received`] | what a Received field says of one hop | |
 //! | 1 | [`mime`] | the parts of a message and their encodings | |
 //! | 1 | [`dns`] | the resolver; "there is none" and "nobody could tell" are different answers | `hickory_resolver` |
 //! | 1 | [`store`] | small records that survive a restart | `rocksdb` |
-//! | 2 | [`config`] | one table of keys, one file, each recipient's policy | `toml` |
+//! | 2 | [`config`] | one table of keys, one file, each recipient's policy | `toml`, `webpki` |
 //! | 2 | [`envelope`] | client, HELO, recipients, ids: what a session learned | |
 //! | 3 | [`smtp`] | framing, commands, sequence, replies: the protocol, without I/O | |
 //! | 4 | [`authentication`] | SPF, DKIM, DMARC, iprev, and the field that says so | `mail_auth` |
@@ -49,23 +51,30 @@
 //! | 7 | [`delivery`] | stage, commit, ledger, recovery; Maildirs | `maildir` |
 //! | 7 | [`journal`] | the decision record, and the event that it becomes | |
 //! | 8 | [`receive`] | the mail path on one screen | |
-//! | 9 | [`connection`] | one client: octets, deadlines, TLS | `tokio_rustls` |
-//! | 10 | [`server`] | listeners, limits, start and stop | |
-//! | 10 | [`control`] | the running server's own socket, for `mxkeep status` | |
+//! | 9 | [`connection`] | one client: octets, deadlines, limits, TLS, the PROXY protocol | `tokio_rustls` |
+//! | 10 | [`server`] | listeners, start, reload and stop; the service manager | `sd_notify` |
+//! | 10 | [`control`] | the running server's own socket, for `mxkeep status` and `mxkeep reload` | |
 //! | 11 | [`cli`] | one file a subcommand | `clap` |
 //!
 //! # What happens when
 //!
-//! * **Start.** Certificate, listeners, resolver, rules; then the store is opened and [`delivery::recover`] settles what a
+//! * **Start.** Certificates, listeners (or those that the service manager hands over), resolver, rules; then the store is opened and [`delivery::recover`] settles what a
 //!   crash left; only then is the first client served. `serve` and `demo` alone open the store.
 //! * **Connect, MAIL.** iprev and SPF start in tasks of their own, and are waited for at the end of the data. Nothing that
 //!   the next reply does not need is waited for.
 //! * **End of data.** The ledger is asked *before* any verdict: a recipient that has this very message takes no part in it.
-//!   Everybody else is judged by the policy of their own domain, and the verdicts are reconciled into one reply.
+//!   Everybody else is judged by the policy of their own domain, and the verdicts are reconciled into one reply; with PRDR
+//!   each recipient has their own.
+//! * **Behind a trusted relay** of ours iprev and SPF wait for the end of the data: the client is in the Received field that
+//!   the relay wrote. What would be refused goes to Junk, or the relay would bounce it to whoever was forged.
 //! * **After the reply.** Its ledger entries are *released* once the client has provably seen it: a command begins in octets
 //!   that were read after the flush, when the socket had been read empty just before; or the client ends its stream, and
 //!   every octet that we sent is acknowledged. Until then the same octets are a retry, and after it a new message.
-//! * **Stop.** Idle sessions get 421, and transactions have [`server::SHUTDOWN_SECONDS_MAX`].
+//! * **Reload.** Another configuration, with its rules, certificate and resolver, is built beside the one in force, and then
+//!   swapped at once: new connections begin with the new generation, sessions keep theirs, and the last of them takes it
+//!   along. Store, ledger, deferrals, counters and connection limits are the service's, and all generations share them. What
+//!   cannot be built as a whole changes nothing.
+//! * **Stop.** Idle sessions get 421, and transactions have [`server::SHUTDOWN_SECONDS_MAX`]; then they get 421 as well.
 //!
 //! Blocking work (files, the store, large messages in the rules) runs on blocking threads, never on the async workers.
 //!
@@ -85,12 +94,13 @@
 //! * **No queue and no bounce.** What cannot be delivered now is refused now, in the session.
 //! * **Nothing from the wire becomes a path.** A local-part finds a Maildir that the configuration made, or none; opens stay
 //!   below the mail root and follow no symbolic link.
-//! * **Everything has a limit**, with a name and a unit at the end of it. Not yet bounded: the memory of all messages that are
-//!   being received together.
+//! * **Everything has a limit**, with a name and a unit at the end of it. The memory of all messages that are being received
+//!   and judged together has one ([`receive`]): past it they live in files, and take turns.
 #![deny(missing_docs)]
 
 pub mod address;
 pub mod message;
+pub mod received;
 pub mod mime;
 pub mod dns;
 pub mod store;

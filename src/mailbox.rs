@@ -206,6 +206,8 @@ mod tests {
         policy = { junk_score = 1.0 }
         [domains."b.example"]
         mailboxes = ["carol", "abuse"]
+        [domains."b\u00fccher.example"]
+        mailboxes = ["alice"]
     "#;
 
     fn mailboxes(text: &str) -> Mailboxes {
@@ -237,6 +239,12 @@ mod tests {
             ("<alice@c.example>", "not ours"),
             ("<alice@sub.a.example>", "not ours"),
             ("<alice@[192.0.2.1]>", "not ours"),
+            ("<alice@b\u{fc}cher.example>", "alice@xn--bcher-kva.example Ordinary"),
+            ("<alice@XN--BCHER-KVA.example>", "alice@xn--bcher-kva.example Ordinary"),
+            ("<al\u{ed}ce@b\u{fc}cher.example>", "unknown"),
+            ("<al\u{ed}ce@a.example>", "unknown"),
+            ("<\u{130}nfo@a.example>", "unknown"),
+            ("<postmaster@b\u{fc}cher.example>", "alice@xn--bcher-kva.example Postmaster"),
             ("<info@a.example>", "alice@a.example Ordinary, carol@b.example Ordinary"),
             ("<all@a.example>", "alice@a.example Ordinary, carol@b.example Ordinary, bob@a.example Ordinary"),
             ("<O'Neil@a.example>", "bob@a.example Ordinary"),
@@ -278,8 +286,13 @@ mod tests {
     #[test]
     fn every_maildir_is_listed_once() {
         let paths: Vec<_> = mailboxes(TWO_DOMAINS).all_maildirs().into_iter().map(|maildir| maildir.path).collect();
-        let expected =
-            ["a.example/alice/Maildir", "a.example/bob/Maildir", "b.example/abuse/Maildir", "b.example/carol/Maildir"];
+        let expected = [
+            "a.example/alice/Maildir",
+            "a.example/bob/Maildir",
+            "b.example/abuse/Maildir",
+            "b.example/carol/Maildir",
+            "xn--bcher-kva.example/alice/Maildir",
+        ];
         assert_eq!(paths, expected.map(PathBuf::from));
     }
 

@@ -5,6 +5,11 @@
 
 use memchr::memchr;
 
+/// A header section with more octets is malformed: what stands behind them is looked at by nobody but those who must.
+pub const HEADER_OCTETS_MAX: usize = 256 << 10;
+/// A header section with more fields is malformed. Real mail has some 30, after a long way 100.
+pub const HEADER_FIELDS_MAX: usize = 1_000;
+
 /// Mail data as received: CRLF line ends, dots unstuffed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {

@@ -1,7 +1,8 @@
 //! MIME: the parts of a message, and the encodings around their text.
 //!
 //! *Does:* finds the leaves of a message (RFC 2046 section 5.1, nested messages of section 5.2.1 included), reads
-//! Content-Type parameters (RFC 2045 section 5.1), undoes base64 and quoted-printable (section 6).
+//! Content-Type parameters (RFC 2045 section 5.1), undoes base64 and quoted-printable (section 6), and says what of a message
+//! is beyond limits or can be read in two ways ([`Malformed`]).
 //! *Guarantees:* time and memory are linear in the octets, whatever they are; nothing recurses, nothing panics. Past
 //! [`DEPTH_MAX`], [`PARTS_MAX`] or [`INSPECTED_OCTETS_MAX`] the walk stops and says so: an incomplete view, never a crash.
 //! *Never does:* judge. What is malformed is read as leniently as mail readers do, for that is what the recipient sees.
@@ -9,7 +10,7 @@
 
 use memchr::{memchr, memchr_iter, memmem};
 
-use crate::message::{self, Message};
+use crate::message::{self, HEADER_FIELDS_MAX, HEADER_OCTETS_MAX, Message};
 
 /// How deep entities may nest.
 pub const DEPTH_MAX: usize = 50;
@@ -17,9 +18,7 @@ pub const DEPTH_MAX: usize = 50;
 pub const PARTS_MAX: usize = 1_000;
 /// How much of a message's body is looked at, in octets. Each level of nesting reads its octets once more.
 pub const INSPECTED_OCTETS_MAX: usize = 4 << 20;
-/// How much of the message's header is looked at, in octets: trace fields stand before its Content-Type.
-pub const MESSAGE_HEADER_OCTETS_MAX: usize = 256 << 10;
-/// How much of a part's own header is looked at, in octets.
+/// How much of a part's own header is looked at, in octets; of a message within the message it is [`HEADER_OCTETS_MAX`].
 pub const PART_HEADER_OCTETS_MAX: usize = 16 << 10;
 
 /// A part that contains no other parts.
@@ -51,6 +50,44 @@ pub struct Leaves<'a> {
     pub leaves: Vec<Leaf<'a>>,
     /// A limit was reached: there is more that was not looked at.
     pub truncated: bool,
+    /// What is wrong with the message.
+    pub malformed: Malformed,
+}
+
+/// What of a message is beyond limits that no honest one reaches, or is read in one way by some readers and in another by
+/// others: what a filter saw of it is then perhaps not what its reader is shown (CVE-2024-28054 and its kin).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Malformed {
+    /// Entities nest deeper than [`DEPTH_MAX`].
+    pub depth: bool,
+    /// There are more than [`PARTS_MAX`] entities.
+    pub parts: bool,
+    /// A message's header has more octets than [`HEADER_OCTETS_MAX`], or that of a part more than
+    /// [`PART_HEADER_OCTETS_MAX`].
+    pub header_octets: bool,
+    /// The header has more fields than [`HEADER_FIELDS_MAX`].
+    pub header_fields: bool,
+    /// There is a NUL in the header (RFC 5322 section 2.2).
+    pub header_nul: bool,
+    /// There are two Content-Type or Content-Transfer-Encoding fields that differ, two boundaries that differ, or one that
+    /// does not end or is in pieces (RFC 2231 section 3).
+    pub ambiguous: bool,
+}
+
+impl Malformed {
+    /// Is anything wrong?
+    pub fn any(self) -> bool {
+        self != Malformed::default()
+    }
+
+    fn of_header(message: &Message) -> Self {
+        Malformed {
+            header_octets: message.header().len() > HEADER_OCTETS_MAX,
+            header_fields: message.fields().nth(HEADER_FIELDS_MAX).is_some(),
+            header_nul: memchr(0, message.header()).is_some(),
+            ..Malformed::default()
+        }
+    }
 }
 
 struct Entity<'a> {
@@ -58,36 +95,50 @@ struct Entity<'a> {
     encoding: Encoding,
     octets: &'a [u8],
     depth: usize,
+    /// Its fields can be read in two ways.
+    ambiguous: bool,
+    /// Not all of its header was looked at.
+    header_cut: bool,
+}
+
+/// What is wrong with the message. Time is bounded like that of [`leaves`].
+pub fn malformed(message: &Message) -> Malformed {
+    leaves(message).malformed
 }
 
 /// Walks the message.
 pub fn leaves(message: &Message) -> Leaves<'_> {
     let body = message.body();
     let inspected = &body[..body.len().min(INSPECTED_OCTETS_MAX)];
-    let header = cut(message.header(), MESSAGE_HEADER_OCTETS_MAX);
-    let mut found = Leaves { truncated: inspected.len() < body.len(), ..Leaves::default() };
+    let header = cut(message.header(), HEADER_OCTETS_MAX);
+    let (truncated, malformed) = (inspected.len() < body.len(), Malformed::of_header(message));
+    let mut found = Leaves { truncated, malformed, leaves: Vec::new() };
     let mut waiting = vec![Entity::new(header, inspected, 0, "text/plain")];
     let mut seen = 1;
     while let Some(entity) = waiting.pop() {
         let mut children = if entity.depth < DEPTH_MAX { entity.children(PARTS_MAX - seen) } else { Vec::new() };
         seen += children.len();
-        found.truncated |= seen >= PARTS_MAX || entity.depth >= DEPTH_MAX;
+        found.malformed.parts |= seen >= PARTS_MAX;
+        found.malformed.depth |= entity.depth >= DEPTH_MAX;
+        found.malformed.ambiguous |= entity.ambiguous;
+        found.malformed.header_octets |= entity.header_cut;
         match children.is_empty() {
             true => found.leaves.push(entity.into_leaf()),
             false => waiting.extend(children.drain(..).rev()),
         }
     }
+    found.truncated |= found.malformed.parts || found.malformed.depth;
     found
 }
 
 impl<'a> Entity<'a> {
     fn new(header: &[u8], octets: &'a [u8], depth: usize, default_type: &str) -> Self {
-        let content_type = match field(header, "content-type") {
-            Some(value) => ContentType::parse(&value),
-            None => ContentType::parse(default_type.as_bytes()),
-        };
-        let encoding = field(header, "content-transfer-encoding").map_or(Encoding::Identity, |v| Encoding::parse(&v));
-        Entity { content_type, encoding, octets, depth }
+        let (content_type, types_differ) = first(header, "content-type", ContentType::parse);
+        let (encoding, encodings_differ) = first(header, "content-transfer-encoding", Encoding::parse);
+        let content_type = content_type.unwrap_or_else(|| ContentType::parse(default_type.as_bytes()));
+        let ambiguous = types_differ || encodings_differ || content_type.has_ambiguous_boundary();
+        let encoding = encoding.unwrap_or(Encoding::Identity);
+        Entity { content_type, encoding, octets, depth, ambiguous, header_cut: false }
     }
 
     fn into_leaf(self) -> Leaf<'a> {
@@ -98,18 +149,20 @@ impl<'a> Entity<'a> {
     fn children(&self, max: usize) -> Vec<Entity<'a>> {
         let kind = self.content_type.kind.as_str();
         if matches!(kind, "message/rfc822" | "message/global") && self.encoding == Encoding::Identity && max > 0 {
-            return vec![self.child(self.octets, "text/plain")];
+            return vec![self.child(self.octets, "text/plain", HEADER_OCTETS_MAX)];
         }
         let default_type = if kind == "multipart/digest" { "message/rfc822" } else { "text/plain" };
+        let child = |part| self.child(part, default_type, PART_HEADER_OCTETS_MAX);
         match self.content_type.parameter("boundary").filter(|b| kind.starts_with("multipart/") && !b.is_empty()) {
-            Some(boundary) => sections(self.octets, boundary, max).map(|part| self.child(part, default_type)).collect(),
+            Some(boundary) => sections(self.octets, boundary, max).map(child).collect(),
             None => Vec::new(),
         }
     }
 
-    fn child(&self, octets: &'a [u8], default_type: &str) -> Self {
+    fn child(&self, octets: &'a [u8], default_type: &str, header_octets_max: usize) -> Self {
         let (header, body) = split_entity(octets);
-        Entity::new(cut(header, PART_HEADER_OCTETS_MAX), body, self.depth + 1, default_type)
+        let entity = Entity::new(cut(header, header_octets_max), body, self.depth + 1, default_type);
+        Entity { header_cut: header.len() > header_octets_max, ..entity }
     }
 }
 
@@ -178,10 +231,15 @@ fn split_entity(octets: &[u8]) -> (&[u8], &[u8]) {
     (octets, &[])
 }
 
-/// The first field of this name, unfolded.
-fn field(header: &[u8], name: &str) -> Option<Vec<u8>> {
-    let field = message::fields(header).find(|field| field.is(name))?;
-    Some(field.body.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect())
+/// What the first field of this name says, and whether another one says something else.
+fn first<T: PartialEq>(header: &[u8], name: &str, read: fn(&[u8]) -> T) -> (Option<T>, bool) {
+    let mut values = message::fields(header).filter(|field| field.is(name)).map(|field| {
+        let unfolded: Vec<u8> = field.body.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
+        read(&unfolded)
+    });
+    let first = values.next();
+    let differs = values.any(|value| Some(&value) != first.as_ref());
+    (first, differs)
 }
 
 /// A Content-Type field (RFC 2045 section 5.1).
@@ -190,6 +248,8 @@ pub struct ContentType {
     /// `type/subtype`, lower-case. What is no such thing is `text/plain` (RFC 2045 section 5.2).
     pub kind: String,
     parameters: Vec<(String, Vec<u8>)>,
+    /// A quoted string did not end.
+    unterminated: bool,
 }
 
 impl ContentType {
@@ -200,7 +260,19 @@ impl ContentType {
         let kind: String = kind.trim_ascii().iter().map(|b| char::from(b.to_ascii_lowercase())).collect();
         let legal = kind.split_once('/').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
         let kind = if legal { kind } else { "text/plain".to_owned() };
-        ContentType { kind, parameters: parameters(rest) }
+        let (parameters, unterminated) = parameters(rest);
+        ContentType { kind, parameters, unterminated }
+    }
+
+    /// Do readers find different boundaries here?
+    fn has_ambiguous_boundary(&self) -> bool {
+        let first = self.parameter("boundary");
+        let other = |(name, value): &(String, Vec<u8>)| match name.strip_prefix("boundary") {
+            Some("") => Some(value.as_slice()) != first,
+            Some(rest) => rest.starts_with('*'),
+            None => false,
+        };
+        self.kind.starts_with("multipart/") && (self.unterminated || self.parameters.iter().any(other))
     }
 
     /// A parameter's value, by its lower-case name.
@@ -209,9 +281,9 @@ impl ContentType {
     }
 }
 
-/// `;name=value;name="value"`, comments skipped.
-fn parameters(mut rest: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
+/// `;name=value;name="value"`, comments skipped, and whether a quoted string did not end.
+fn parameters(mut rest: &[u8]) -> (Vec<(String, Vec<u8>)>, bool) {
+    let (mut found, mut unterminated) = (Vec::new(), false);
     while let Some((&first, after)) = rest.split_first() {
         rest = match first {
             b'(' => after.get(memchr(b')', after).map_or(after.len(), |end| end + 1)..).unwrap_or_default(),
@@ -220,7 +292,10 @@ fn parameters(mut rest: &[u8]) -> Vec<(String, Vec<u8>)> {
                 let end = rest.iter().position(|b| b"=;".contains(b)).unwrap_or(rest.len());
                 let (name, after) = rest.split_at(end);
                 let (value, after) = match after.strip_prefix(b"=") {
-                    Some(after) => parameter_value(after.trim_ascii_start()),
+                    Some(after) => parameter_value(after.trim_ascii_start()).unwrap_or_else(|value| {
+                        unterminated = true;
+                        (value, &[])
+                    }),
                     None => (Vec::new(), after),
                 };
                 let name = name.trim_ascii().iter().map(|b| char::from(b.to_ascii_lowercase())).collect();
@@ -229,26 +304,26 @@ fn parameters(mut rest: &[u8]) -> Vec<(String, Vec<u8>)> {
             }
         };
     }
-    found
+    (found, unterminated)
 }
 
-/// A token or a quoted string, and what follows it.
-fn parameter_value(text: &[u8]) -> (Vec<u8>, &[u8]) {
+/// A token or a quoted string, and what follows it; of a string that does not end, the string.
+fn parameter_value(text: &[u8]) -> Result<(Vec<u8>, &[u8]), Vec<u8>> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|b| b"; \t(".contains(b)).unwrap_or(text.len());
         let (value, rest) = text.split_at(end);
-        return (value.to_vec(), rest);
+        return Ok((value.to_vec(), rest));
     };
     let mut value = Vec::new();
     let mut octets = quoted.iter().enumerate();
     while let Some((at, &octet)) = octets.next() {
         match octet {
-            b'"' => return (value, quoted.get(at + 1..).unwrap_or_default()),
+            b'"' => return Ok((value, quoted.get(at + 1..).unwrap_or_default())),
             b'\\' => value.extend(octets.next().map(|(_, octet)| octet)),
             octet => value.push(octet),
         }
     }
-    (value, &[])
+    Err(value)
 }
 
 impl Leaf<'_> {
@@ -368,6 +443,63 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_read_in_two_ways_is_malformed() {
+        let boundary = |parameters: &str| format!("Content-Type: multipart/mixed; {parameters}\n\n--b\n\nx\n--b--\n");
+        let part = |header: &str| format!("Content-Type: multipart/mixed; boundary=b\n\n--b\n{header}\n\nx\n--b--\n");
+        let attached = |octets| format!("Content-Type: message/rfc822\n\nA: {}\n\nx\n", "x".repeat(octets));
+        let repeated = |count| "A: 1\n".repeat(count);
+        for (mail, same, field) in [
+            (boundary("boundary=b; boundary=c"), boundary("boundary=b; boundary=\"b\""), "ambiguous"),
+            (boundary("boundary=b; BOUNDARY=c"), boundary("boundary=b; bound=c"), "ambiguous"),
+            (boundary("boundary*0=b; boundary*1=c"), boundary("boundary=b; name*0=b; name*1=c"), "ambiguous"),
+            (boundary("boundary=\"b"), boundary("boundary=\"b\""), "ambiguous"),
+            (part("Content-Type: text/html\ncontent-type: text/plain"), part("Content-Type: text/html"), "ambiguous"),
+            (
+                "Content-Type: multipart/mixed; boundary=b\nContent-Type: multipart/mixed; boundary=B\n\n--b\n"
+                    .to_owned(),
+                "Content-Type: multipart/mixed; boundary=b\nContent-Type: MULTIPART/mixed;\n boundary=\"b\"\n\n--b\n"
+                    .to_owned(),
+                "ambiguous",
+            ),
+            (
+                part("Content-Transfer-Encoding: base64\nContent-Transfer-Encoding: 7bit"),
+                part("Content-Transfer-Encoding: base64\nContent-Transfer-Encoding: BASE64 "),
+                "ambiguous",
+            ),
+            ("A: \0\n\n".to_owned(), "A: 0\n\n\0".to_owned(), "header_nul"),
+            (repeated(HEADER_FIELDS_MAX + 1), repeated(HEADER_FIELDS_MAX), "header_fields"),
+            (
+                format!("A: {}\n", "x".repeat(HEADER_OCTETS_MAX)),
+                format!("\n{}", "x".repeat(HEADER_OCTETS_MAX)),
+                "header_octets",
+            ),
+            (part(&format!("A: {}", "x".repeat(PART_HEADER_OCTETS_MAX))), part("A: x"), "header_octets"),
+            (attached(HEADER_OCTETS_MAX), attached(HEADER_OCTETS_MAX / 2), "header_octets"),
+            (
+                "Content-Type: message/rfc822\n\n".repeat(DEPTH_MAX + 1),
+                "Content-Type: message/rfc822\n\n".repeat(DEPTH_MAX - 1),
+                "depth",
+            ),
+        ] {
+            let (shown, found) = (&mail[..mail.len().min(100)], malformed(&Message::from_stored(mail.as_bytes())));
+            let expected = Malformed {
+                depth: field == "depth",
+                parts: field == "parts",
+                header_octets: field == "header_octets",
+                header_fields: field == "header_fields",
+                header_nul: field == "header_nul",
+                ambiguous: field == "ambiguous",
+            };
+            assert_eq!(found, expected, "{shown}");
+            assert!(
+                !malformed(&Message::from_stored(same.as_bytes())).any(),
+                "not {field}: {}",
+                &same[..same.len().min(100)]
+            );
+        }
+    }
+
+    #[test]
     fn deep_and_wide_mail_is_cut_in_linear_time() {
         let deep = "Content-Type: message/rfc822\r\n\r\n".repeat(40_000);
         let found = Message::new(deep.into_bytes());
@@ -376,7 +508,12 @@ mod tests {
         wide.extend(b"--b\r\n\r\nx\r\n".repeat(10_000));
         let found = Message::new(wide);
         let found = leaves(&found);
-        assert!(found.truncated && found.leaves.len() <= PARTS_MAX && found.leaves.len() > PARTS_MAX / 2);
+        assert!(
+            found.truncated
+                && found.malformed.parts
+                && found.leaves.len() <= PARTS_MAX
+                && found.leaves.len() > PARTS_MAX / 2
+        );
         let mut nested = Vec::new();
         for i in 0..10_000 {
             nested.extend(format!("Content-Type: multipart/mixed; boundary=b{i}\r\n\r\n--b{i}\r\n").into_bytes());

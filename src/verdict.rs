@@ -2,13 +2,22 @@
 //!
 //! *Guarantees:* no I/O, no clock, no state. Every [`Cause`] has one row with its code, enhanced status and text, and each
 //! reply carries the id under which the decision is on record.
+//! Recipients who share a reply are reconciled in [`reconcile()`].
 //! *Order of judgement:* who the message claims to be from (RFC 5322 From, DMARC), then what it says (score).
 
+mod reconcile;
+
+use crate::address::ForwardPath;
 use crate::authentication::{Authentication, Authors, DmarcPolicy, MethodResult};
 use crate::config::{DmarcMode, Policy};
 use crate::envelope::Id;
 use crate::mailbox::Class;
 use crate::smtp::{Enhanced, Reply};
+
+pub use reconcile::{Outcome, reconcile, refusal_for_all, sum_up};
+
+/// The longest forward-path that a reply repeats, in octets: the id behind the text must find room in one line.
+const REPEATED_PATH_OCTETS_MAX: usize = 128;
 
 /// What was decided.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +76,10 @@ pub enum Cause {
     },
     /// The same message for the same recipient is being delivered in another session.
     InFlight,
+    /// As many octets of mail are being received as may be (`limits.in_flight_octets_max`).
+    NoRoom,
+    /// The turn of a large message to be judged did not come in time (`limits.inspection_octets_max`).
+    TooBusy,
     /// There is no room to store the message.
     StorageFull,
     /// The message could not be stored.
@@ -106,6 +119,8 @@ impl Cause {
             InFlight => {
                 (451, Enhanced(4, 3, 0), "This message is being delivered in another session, try again".into())
             }
+            NoRoom => (452, Enhanced(4, 3, 1), "Too much mail is being received at once, try again later".into()),
+            TooBusy => (451, Enhanced(4, 3, 2), "Too many large messages at once, try again later".into()),
             StorageFull => (452, Enhanced(4, 3, 1), "Not enough storage, try again later".into()),
             StorageFailed => (451, Enhanced(4, 3, 0), "The message could not be stored, try again later".into()),
             Internal => (451, Enhanced(4, 3, 0), "Internal error, try again later".into()),
@@ -125,6 +140,8 @@ impl Cause {
             Cause::DmarcTemporary { .. } => "dmarc_temporary",
             Cause::Score { .. } => "score",
             Cause::InFlight => "in_flight",
+            Cause::NoRoom => "no_room",
+            Cause::TooBusy => "too_busy",
             Cause::StorageFull => "storage_full",
             Cause::StorageFailed => "storage_failed",
             Cause::Internal => "internal",
@@ -151,16 +168,42 @@ pub enum Question {
 impl Verdict {
     /// The reply, with the id of the transaction.
     pub fn reply(&self, question: Question, id: &Id) -> Reply {
-        let reply = match (self, question) {
-            (Verdict::Defer(cause) | Verdict::Reject(cause), _) => {
-                let (code, enhanced, text) = cause.row();
-                Reply::new(code, enhanced, text)
-            }
-            (_, Question::Sender) => Reply::new(250, Enhanced(2, 1, 0), "Sender OK"),
-            (_, Question::Recipient) => Reply::new(250, Enhanced(2, 1, 5), "Recipient OK"),
-            (_, Question::Message) => Reply::new(250, Enhanced(2, 0, 0), "Message delivered"),
+        let (code, enhanced, text) = self.row(question);
+        Reply::new(code, enhanced, text).cite(id)
+    }
+
+    /// The reply to the message for one recipient of several (PRDR), which names it.
+    pub fn reply_for(&self, forward_path: &ForwardPath, id: &Id) -> Reply {
+        let (code, enhanced, text) = self.row(Question::Message);
+        let path = forward_path.to_string();
+        let text = match path.len() <= REPEATED_PATH_OCTETS_MAX {
+            true => format!("<{path}> {text}"),
+            false => text,
         };
-        reply.cite(id)
+        Reply::new(code, enhanced, text).cite(id)
+    }
+
+    fn row(&self, question: Question) -> (u16, Enhanced, String) {
+        match (self, question) {
+            (Verdict::Defer(cause) | Verdict::Reject(cause), _) => cause.row(),
+            (_, Question::Sender) => (250, Enhanced(2, 1, 0), "Sender OK".into()),
+            (_, Question::Recipient) => (250, Enhanced(2, 1, 5), "Recipient OK".into()),
+            (_, Question::Message) => (250, Enhanced(2, 0, 0), "Message delivered".into()),
+        }
+    }
+
+    /// The verdict on mail that a trusted relay of ours passes on. A 5yz would reach the relay, not the sender, and the
+    /// relay would send a bounce to whoever the reverse-path names: what would be refused goes to Junk.
+    pub fn behind_relay(self) -> Self {
+        match self {
+            Verdict::Reject(_) => Verdict::Deliver(Folder::Junk),
+            verdict => verdict,
+        }
+    }
+
+    /// Is it 2yz: has the recipient got the message?
+    pub fn is_positive(&self) -> bool {
+        matches!(self, Verdict::Accept | Verdict::Deliver(_))
     }
 
     /// The verdict as one word, for logs and metrics.
@@ -247,35 +290,6 @@ fn judge_score(score: f64, policy: &Policy) -> Verdict {
         score if score >= policy.junk_score => Verdict::Deliver(Folder::Junk),
         _ => Verdict::Deliver(Folder::Inbox),
     }
-}
-
-/// One message, several recipients, one reply.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// The same answer for all: 4yz or 5yz.
-    Refused(Verdict),
-    /// 250: where each recipient gets it, in their order.
-    Delivered(Vec<Folder>),
-}
-
-/// Reconciles the recipients' verdicts: there is one reply for all of them (RFC 5321 section 4.2.5) and never a bounce.
-///
-/// One who cannot take it now defers it for all: nobody has got it yet. What concerns the message as a whole refuses it
-/// for all; so does everybody refusing it. Where some would refuse and others take it, those who would refuse get it in
-/// Junk; and so it is where `somebody_has_it` from an earlier try, for the sender must not be told that nobody does.
-pub fn reconcile(verdicts: &[Verdict], somebody_has_it: bool) -> Outcome {
-    let defers = verdicts.iter().find(|v| matches!(v, Verdict::Defer(_)));
-    let whole = verdicts.iter().find(|v| matches!(v, Verdict::Reject(cause) if cause.concerns_message()));
-    let all_reject = !somebody_has_it && verdicts.iter().all(|v| matches!(v, Verdict::Reject(_)));
-    if let Some(verdict) = whole.or(defers).or(verdicts.first().filter(|_| all_reject)) {
-        return Outcome::Refused(verdict.clone());
-    }
-    let folder = |verdict: &Verdict| match verdict {
-        Verdict::Deliver(folder) => *folder,
-        Verdict::Accept => Folder::Inbox,
-        Verdict::Defer(_) | Verdict::Reject(_) => Folder::Junk,
-    };
-    Outcome::Delivered(verdicts.iter().map(folder).collect())
 }
 
 #[cfg(test)]
@@ -413,43 +427,30 @@ mod tests {
         let forged = found(MethodResult::Fail, Some(DmarcPolicy::Reject));
         let evidence = Evidence { authentication: Some(&forged), dmarc_may_defer: true, score: 99.0 };
         assert_eq!(decide(&evidence, &policy(DmarcMode::Enforce), Class::Postmaster), INBOX);
-        assert_eq!(reconcile(&[INBOX], false), Outcome::Delivered(vec![Folder::Inbox]));
     }
 
     #[test]
-    fn one_reply_for_all_recipients() {
-        use Folder::{Inbox, Junk};
-        let dmarc = || Verdict::Reject(Cause::DmarcReject { domain: author() });
-        let several = || Verdict::Reject(Cause::SeveralAuthors);
-        let later = || Verdict::Defer(Cause::DmarcTemporary { domain: author() });
-        let (spam, worse) = (|| too_much(16.0), || too_much(17.0));
-        let delivered = |folders: &[Folder]| Outcome::Delivered(folders.to_vec());
-        let table = [
-            (vec![], delivered(&[])),
-            (vec![INBOX], delivered(&[Inbox])),
-            (vec![Verdict::Accept, JUNK, INBOX], delivered(&[Inbox, Junk, Inbox])),
-            // Who would refuse it gets it in Junk when others take it; all refusing is a refusal, by the first cause.
-            (vec![spam(), INBOX, JUNK], delivered(&[Junk, Inbox, Junk])),
-            (vec![spam(), worse()], Outcome::Refused(spam())),
-            (vec![spam()], Outcome::Refused(spam())),
-            // What concerns the message as a whole refuses it for all, also those who only observe.
-            (vec![INBOX, dmarc()], Outcome::Refused(dmarc())),
-            (vec![JUNK, spam(), several()], Outcome::Refused(several())),
-            (vec![later(), dmarc()], Outcome::Refused(dmarc())),
-            // One who cannot tell now defers it for all.
-            (vec![INBOX, later()], Outcome::Refused(later())),
-            (vec![spam(), later()], Outcome::Refused(later())),
-        ];
-        for (verdicts, expected) in table {
-            assert_eq!(reconcile(&verdicts, false), expected, "{verdicts:?}");
+    fn behind_a_relay_nothing_is_refused_for_good() {
+        assert_eq!(too_much(16.0).behind_relay(), JUNK);
+        assert_eq!(Verdict::Reject(Cause::SeveralAuthors).behind_relay(), JUNK);
+        for verdict in [INBOX, JUNK, Verdict::Accept, Verdict::Defer(Cause::StorageFull)] {
+            assert_eq!(verdict.clone().behind_relay(), verdict);
         }
     }
 
     #[test]
-    fn a_retry_is_not_refused_by_score_when_somebody_has_the_message() {
-        assert_eq!(reconcile(&[too_much(16.0)], true), Outcome::Delivered(vec![Folder::Junk]));
-        let dmarc = Verdict::Reject(Cause::DmarcReject { domain: author() });
-        assert_eq!(reconcile(std::slice::from_ref(&dmarc), true), Outcome::Refused(dmarc));
+    fn a_reply_for_one_recipient_names_it_and_keeps_its_id() {
+        let id = Id::from_bits(1);
+        let path = |text: &str| ForwardPath::parse(text).unwrap();
+        let reply = INBOX.reply_for(&path("<alice@example.org>"), &id).to_string();
+        assert_eq!(reply, format!("250 2.0.0 <alice@example.org> Message delivered ({id})"));
+        let domain = format!("{}.example", "d".repeat(63));
+        let refused = Verdict::Reject(Cause::DmarcReject { domain: format!("{domain}.{domain}.{domain}") });
+        for local_part in [10, 110, 250] {
+            let path = path(&format!("<{}@example.org>", "l".repeat(local_part)));
+            let reply = refused.reply_for(&path, &id).to_string();
+            assert!(reply.starts_with("550 5.7.1 ") && reply.ends_with(&format!("({id})")), "{reply}");
+        }
     }
 
     /// One of each. The match makes the compiler ask for a new one here.
@@ -467,6 +468,8 @@ mod tests {
             DmarcTemporary { domain },
             Score { score: 15.0, threshold: 15.0 },
             InFlight,
+            NoRoom,
+            TooBusy,
             StorageFull,
             StorageFailed,
             Internal,
@@ -474,7 +477,7 @@ mod tests {
         let listed = |cause: &Cause| match cause {
             NotOurDomain | UnknownMailbox | NotificationRecipients | MixedClasses | SeveralAuthors => true,
             MalformedFrom | DmarcReject { .. } | DmarcTemporary { .. } | Score { .. } | InFlight => true,
-            StorageFull | StorageFailed | Internal => true,
+            NoRoom | TooBusy | StorageFull | StorageFailed | Internal => true,
         };
         assert!(causes.iter().all(listed));
         causes

@@ -21,7 +21,10 @@ impl Authentication {
         }
         self.write_dmarc(&mut field);
         field.method("iprev", &self.iprev.result.to_string(), None);
-        field.property("policy.iprev", &self.iprev.address.to_string());
+        // Unspecified: the client is not known.
+        if !self.iprev.address.is_unspecified() {
+            field.property("policy.iprev", &self.iprev.address.to_string());
+        }
         if let Some(name) = &self.iprev.name {
             // A domain has no character that would matter in a comment.
             field.word(&format!("({name})"));

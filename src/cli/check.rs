@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{exit, load_and_warn};
+use super::{exit, load_and_warn, print};
 use crate::config::{self, Config};
 use crate::rules::Rules;
 
@@ -31,8 +31,7 @@ pub fn run(path: &Path) -> ExitCode {
         (Some(rules), true) => {
             let mailboxes: usize = config.domains.values().map(|domain| domain.mailboxes.len()).sum();
             let domains = config.domains.len();
-            println!("{}: good. Domains: {domains}, mailboxes: {mailboxes}, rules: {rules}.", path.display());
-            ExitCode::SUCCESS
+            print(&format!("{}: good. Domains: {domains}, mailboxes: {mailboxes}, rules: {rules}.", path.display()))
         }
         _ => ExitCode::from(exit::CONFIG),
     }

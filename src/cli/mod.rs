@@ -5,16 +5,18 @@
 
 mod check;
 pub mod demo;
+mod reload;
 mod scan;
 mod serve;
 mod status;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, LogFormat, Warning};
+use crate::config::{self, Config, LogFormat, Warning};
 
 /// Exit statuses of sysexits(3).
 pub(crate) mod exit {
@@ -28,6 +30,8 @@ pub(crate) mod exit {
     pub const UNAVAILABLE: u8 = 69;
     /// The system refused something.
     pub const OS: u8 = 71;
+    /// What was to be written could not be.
+    pub const IO: u8 = 74;
     /// The configuration is wrong.
     pub const CONFIG: u8 = 78;
 }
@@ -39,6 +43,7 @@ Then write a configuration (the README has one to start from), and say:
 
   mxkeep check --config mxkeep.toml    is everything right that the server would need?
   mxkeep serve --config mxkeep.toml    receive mail, until Ctrl-C or SIGTERM
+  mxkeep reload --config mxkeep.toml   take the changed configuration, without a restart
   mxkeep status --config mxkeep.toml   what is it doing?
   mxkeep scan --config mxkeep.toml message.eml
                                        what would become of this message, and why?
@@ -68,6 +73,9 @@ enum Command {
     /// Say what would become of stored messages, and why
     #[command(after_help = scan::HELP)]
     Scan(scan::Arguments),
+    /// Have the running server take its changed configuration
+    #[command(after_help = reload::HELP)]
+    Reload,
     /// Show what the running server is doing
     #[command(after_help = status::HELP)]
     Status(status::Arguments),
@@ -91,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Serve => serve::run(&arguments.config),
         Command::Check => check::run(&arguments.config),
         Command::Scan(scan) => scan::run(&arguments.config, &scan),
+        Command::Reload => reload::run(&arguments.config),
         Command::Status(status) => status::run(&arguments.config, &status),
         Command::Demo(demo) => demo::run(&demo),
     }
@@ -117,6 +126,23 @@ fn load_with(path: &Path, warn: impl Fn(&Warning)) -> Result<Config, ExitCode> {
             eprintln!("{error}");
             Err(ExitCode::from(exit::CONFIG))
         }
+    }
+}
+
+/// Where the server of this configuration file keeps its state: to be asked even if the file was broken since it started.
+/// Otherwise what is wrong with the file was said.
+fn state_directory(path: &Path) -> Result<PathBuf, ExitCode> {
+    config::state_directory(path).map_or_else(|| load(path).map(|config| config.storage.state), Ok)
+}
+
+/// Prints results on standard output. Whoever reads them may have seen enough, as in `mxkeep status | head`.
+fn print(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("mxkeep: cannot write to standard output: {error}");
+            ExitCode::from(exit::IO)
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::config::{Config, Policy};
 use crate::mailbox::{Class, Lookup, Mailboxes, Recipient};
 use crate::message::Message;
 use crate::receive::{Examination, Examiner, Sender};
-use crate::rules::Rules;
+use crate::rules::{Diagnostic, Rules};
 use crate::verdict::{self, Evidence};
 
 /// The largest message that is read, in octets.
@@ -38,7 +38,8 @@ sender would get, the rules that hit and their scores. Delivers nothing.
 
 SPF needs --ip: without it the score is another one than it was when the message came. A message
 that was delivered has trace fields on top which were not there when it was judged: some rules may
-see that. DKIM keys may have changed since. The id in the reply is in no log.
+see that. DKIM keys may have changed since. listen.trusted_relays plays no part: for a message that
+came through one, --ip and --helo are those of the relay's client. The id in the reply is in no log.
 
 Exit status: 0 all were read (whatever the verdicts), 65 wrong input, 66 a file cannot be read,
 78 the configuration is wrong.";
@@ -159,11 +160,12 @@ fn whose(config: &Config, arguments: &Arguments) -> anyhow::Result<Whose> {
 }
 
 fn examiner(config: &Config, local: bool) -> anyhow::Result<Examiner> {
+    let warn = |diagnostic: &Diagnostic| eprintln!("warning: {diagnostic}");
     if !local {
-        return Ok(Examiner::from_config(config)?);
+        return Ok(Examiner::from_config(config, warn)?);
     }
     let (rules, diagnostics) = Rules::load(&config.rules.paths)?;
-    diagnostics.iter().for_each(|diagnostic| eprintln!("warning: {diagnostic}"));
+    diagnostics.iter().for_each(warn);
     Ok(Examiner::new(None, rules))
 }
 

@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::section::Problem;
-use super::{Config, TlsFiles};
+use super::{Config, Tls, TlsFiles};
 
 /// What is written to see whether a directory's disk has room, in octets.
 const PROBE_OCTETS: usize = 4096;
@@ -23,7 +23,7 @@ const PROBE_OCTETS: usize = 4096;
 /// Checks all files and directories that the configuration names; says what is wrong and what to do.
 pub fn check_files(config: &Config) -> Vec<Problem> {
     let mut wrong = Vec::new();
-    wrong.extend(config.tls.as_ref().and_then(|tls| read_certificate(tls).err()));
+    wrong.extend(config.tls.iter().flat_map(read_certificates).filter_map(Result::err));
     wrong.extend(probe_mail_root(&config.storage.mail.root).err());
     wrong.extend(check_state(&config.storage.state).err());
     wrong.extend(config.rules.paths.iter().filter_map(|path| check_rules(path).err()));
@@ -35,24 +35,58 @@ pub fn check_mail_root(config: &Config) -> Result<(), Problem> {
     probe_mail_root(&config.storage.mail.root).map_err(|message| Problem { place: None, message })
 }
 
-/// Reads the certificate and its key, and sees that they belong together.
-pub fn load_certificate(tls: &TlsFiles) -> Result<CertifiedKey, Problem> {
-    read_certificate(tls).map_err(|message| Problem { place: None, message })
+/// A certificate and its key, which belong together.
+#[derive(Debug)]
+pub struct Certificate {
+    /// Both, ready for use.
+    pub certified: CertifiedKey,
+    /// The hosts that it is for, by its subject alternative names: A-labels in lower case, wildcards as `*.example.org`.
+    pub names: Vec<String>,
 }
 
-fn read_certificate(tls: &TlsFiles) -> Result<CertifiedKey, String> {
-    let (certificate, key) = (tls.certificate.display(), tls.key.display());
-    let chain = read_chain(&tls.certificate);
-    let chain = chain.map_err(|error| pem_problem("tls.certificate", &tls.certificate, "certificate", error))?;
-    let private_key = PrivateKeyDer::from_pem_file(&tls.key);
-    let private_key = private_key.map_err(|error| pem_problem("tls.key", &tls.key, "private key", error))?;
-    let pair = CertifiedKey::from_der(chain, private_key, &aws_lc_rs::default_provider());
-    pair.map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            format!("tls.key: {key} is not the key of {certificate}. Name the two that were made together.")
+/// Reads all certificates and their keys, in the configuration's order, or says what is wrong with the first that cannot
+/// be used. Blocks.
+pub fn load_certificates(tls: &Tls) -> Result<Vec<Certificate>, Problem> {
+    read_certificates(tls).collect::<Result<_, _>>().map_err(|message| Problem { place: None, message })
+}
+
+fn read_certificates(tls: &Tls) -> impl Iterator<Item = Result<Certificate, String>> {
+    let more = tls.more.iter().map(|files| {
+        let certificate = read_certificate("tls.more", files)?;
+        match certificate.names.is_empty() {
+            true => Err(format!(
+                "tls.more: {} has no host name in it, so that nobody would ever be shown it. Name one that was issued for a host.",
+                files.certificate.display()
+            )),
+            false => Ok(certificate),
         }
-        error => format!("tls: {certificate} and {key} can't be used ({error}). Have them issued again."),
-    })
+    });
+    std::iter::once_with(|| read_certificate("tls", &tls.first)).chain(more)
+}
+
+fn read_certificate(section: &str, files: &TlsFiles) -> Result<Certificate, String> {
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    let chain = read_chain(&files.certificate);
+    let chain = chain.map_err(|error| pem_problem(section, "certificate", &files.certificate, error))?;
+    let private_key = PrivateKeyDer::from_pem_file(&files.key);
+    let private_key = private_key.map_err(|error| pem_problem(section, "key", &files.key, error))?;
+    let pair = CertifiedKey::from_der(chain, private_key, &aws_lc_rs::default_provider());
+    let certified = pair.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            format!("{section}.key: {key} is not the key of {certificate}. Name the two that were made together.")
+        }
+        error => format!("{section}: {certificate} and {key} can't be used ({error}). Have them issued again."),
+    })?;
+    let names = certified.end_entity_cert().map(names).unwrap_or_default();
+    Ok(Certificate { certified, names })
+}
+
+/// The host names of a certificate; one that cannot be read has none.
+fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let certificate = webpki::EndEntityCert::try_from(certificate);
+    certificate
+        .map(|certificate| certificate.valid_dns_names().map(str::to_ascii_lowercase).collect())
+        .unwrap_or_default()
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
@@ -60,8 +94,9 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     if chain.is_empty() { Err(PemError::NoItemsFound) } else { Ok(chain) }
 }
 
-fn pem_problem(key: &str, path: &Path, what: &str, error: PemError) -> String {
-    let path = path.display();
+fn pem_problem(section: &str, name: &str, path: &Path, error: PemError) -> String {
+    let (key, path) = (format!("{section}.{name}"), path.display());
+    let what = if name == "key" { "private key" } else { name };
     match error {
         PemError::Io(error) => format!("{key}: {path} cannot be read ({error}). Correct the path or the permissions."),
         PemError::NoItemsFound => format!("{key}: {path} has no {what} in it. Name a PEM file with one."),
@@ -183,11 +218,44 @@ mod tests {
     }
 
     #[test]
+    fn each_pair_is_checked_and_those_for_single_names_have_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = sound(dir.path());
+        let nameless = rcgen::generate_simple_self_signed(["192.0.2.1".to_owned()]).unwrap();
+        fs::write(dir.path().join("nameless.crt"), nameless.cert.pem()).unwrap();
+        fs::write(dir.path().join("nameless.key"), nameless.signing_key.serialize_pem()).unwrap();
+        let pair = |certificate: &str, key: &str| TlsFiles {
+            certificate: dir.path().join(certificate),
+            key: dir.path().join(key),
+        };
+        let nameless = pair("nameless.crt", "nameless.key");
+        config.tls = Some(Tls { first: nameless.clone(), more: vec![pair("other.crt", "other.key")] });
+        assert_eq!(problems(&config), [""; 0], "the first one may be for an address");
+        let more =
+            vec![pair("none.crt", "one.key"), nameless, pair("one.crt", "other.key"), pair("one.crt", "none.key")];
+        config.tls = Some(Tls { first: pair("one.crt", "one.key"), more });
+        let said = problems(&config);
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert!(
+            said[0].starts_with("tls.more.certificate: ") && said[0].contains("none.crt cannot be read"),
+            "{said:?}"
+        );
+        assert!(
+            said[1].starts_with("tls.more: ") && said[1].contains("nameless.crt has no host name in it"),
+            "{said:?}"
+        );
+        assert!(said[2].starts_with("tls.more.key: ") && said[2].contains("is not the key of"), "{said:?}");
+        assert!(said[3].starts_with("tls.more.key: ") && said[3].contains("none.key cannot be read"), "{said:?}");
+        assert_eq!(load_certificates(config.tls.as_ref().unwrap()).unwrap_err().to_string(), said[0]);
+    }
+
+    #[test]
     fn a_certificate_and_key_must_belong_together() {
         let dir = tempfile::tempdir().unwrap();
         let mut config = sound(dir.path());
         let mut said_of = |certificate: &str, key: &str| {
-            config.tls = Some(TlsFiles { certificate: dir.path().join(certificate), key: dir.path().join(key) });
+            let first = TlsFiles { certificate: dir.path().join(certificate), key: dir.path().join(key) };
+            config.tls = Some(Tls { first, more: Vec::new() });
             problems(&config).concat()
         };
         assert!(said_of("one.crt", "other.key").contains("is not the key of"));

@@ -3,6 +3,7 @@
 //! *Does:* checks the names of all keys, reads each section, checks what concerns several of them.
 //! *Guarantees:* reports every error that it can see, not the first; a [`Config`] comes out only when there is none.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -11,10 +12,10 @@ use std::str::FromStr;
 
 use toml::de::DeTable;
 
-use super::section::{ConfigError, Problem, Report, Section, Value, Warning};
+use super::section::{ConfigError, Problem, Report, Section, Value, Warning, path};
 use super::{
-    Config, Dns, Limits, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Rules, Storage, TlsFiles, domains,
-    keys, policy,
+    Config, Dns, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Rules, Storage, domains, keys, limits,
+    policy, tls,
 };
 
 /// The largest configuration file, in octets.
@@ -57,6 +58,20 @@ impl Config {
     }
 }
 
+/// Where the state of the server of this configuration file is, as far as can be told: of the file only `storage.state` is
+/// needed, so that a running server can be asked even if its file was broken since. None: the file cannot be read.
+pub fn state_directory(path: &Path) -> Option<PathBuf> {
+    let text = read_file(path).ok()?;
+    let defaults = keys::defaults();
+    let state_in = |text: &str| {
+        let (file, _) = DeTable::parse_recoverable(text);
+        let state = file.get_ref().get("storage")?.get_ref().as_table()?.get("state")?.get_ref().as_str()?.to_owned();
+        Some(state).filter(|state| !state.is_empty())
+    };
+    let state = state_in(&text).or_else(|| state_in(&defaults))?;
+    Some(std::path::absolute(path).ok()?.parent()?.join(state))
+}
+
 fn read_file(path: &Path) -> Result<String, String> {
     let mut octets = Vec::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
@@ -72,10 +87,11 @@ fn read(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Conf
     check_names(report, root, "");
     let hostname = root.required(report, "hostname").and_then(|value| value.parsed(report, domains::domain_name));
     let listen = read_listen(report, root);
-    let tls = read_tls(report, root, base_dir);
+    let tls = tls::read(report, root, base_dir);
+    check_listen(report, root, &listen);
     let storage = read_storage(report, root, base_dir);
     let dns = read_dns(report, root);
-    let limits = read_limits(report, root);
+    let limits = limits::read(report, root);
     let policy_section = root.section(report, "policy");
     let policy = policy::read(report, &policy_section);
     let domains = domains::read(report, root, &policy_section);
@@ -146,32 +162,26 @@ fn read_listen(report: &mut Report, root: &Section<'_>) -> Listen {
     let trusted_relays = list(report, &section, "trusted_relays", Network::from_str);
     let proxy_protocol_from = list(report, &section, "proxy_protocol_from", Network::from_str);
     let xclient_from = list(report, &section, "xclient_from", Network::from_str);
-    warn_of_trust(report, &section, "proxy_protocol_from", &proxy_protocol_from);
-    warn_of_trust(report, &section, "xclient_from", &xclient_from);
     Listen { smtp, smtps, proxy_protocol_from, xclient_from, trusted_relays }
 }
 
-/// Nothing acts on these keys yet. Who sets one must hear of it: mail through that peer would be judged by the peer's
-/// own address.
-fn warn_of_trust(report: &mut Report, section: &Section<'_>, name: &str, networks: &[Network]) {
-    if let (false, Some(value)) = (networks.is_empty(), section.value(name)) {
-        let message = format!("{}: not in force yet, so that these peers are clients like any other.", value.name);
-        report.warning(value.at.unwrap_or(section.at), message);
+/// What would only be found when the service starts: TLS without a certificate, and one address named twice.
+fn check_listen(report: &mut Report, root: &Section<'_>, listen: &Listen) {
+    let section = root.section(report, "listen");
+    let has_tls = root.section(report, "tls").is_present();
+    let mut taken = BTreeSet::new();
+    for (name, addresses) in [("smtp", &listen.smtp), ("smtps", &listen.smtps)] {
+        let Some(value) = section.value(name) else { continue };
+        // The system chooses another port for each 0.
+        for address in addresses.iter().filter(|address| address.port() != 0) {
+            if !taken.insert(address) {
+                value.error(report, format!("{address} is named twice. Name it once, in listen.smtp or listen.smtps."));
+            }
+        }
+        if name == "smtps" && !addresses.is_empty() && !has_tls {
+            value.error(report, "there is no certificate for it. Add [tls] with certificate and key.");
+        }
     }
-}
-
-fn read_tls(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<TlsFiles> {
-    let section = root.section(report, "tls");
-    if !section.is_present() {
-        let message =
-            "there is no [tls] section, so that mail travels in clear text. Add one with certificate and key.";
-        report.warning(0, message);
-        return None;
-    }
-    let certificate = section.required(report, "certificate");
-    let certificate = certificate.and_then(|value| value.parsed(report, |text| path(text, base_dir)));
-    let key = section.required(report, "key").and_then(|value| value.parsed(report, |text| path(text, base_dir)));
-    Some(TlsFiles { certificate: certificate?, key: key? })
 }
 
 fn read_storage(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Storage> {
@@ -186,45 +196,6 @@ fn read_storage(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Opt
 fn read_dns(report: &mut Report, root: &Section<'_>) -> Dns {
     let section = root.section(report, "dns");
     Dns { servers: list(report, &section, "servers", dns_server) }
-}
-
-/// A number of things, whatever its type.
-fn count<T: TryFrom<u64>>(report: &mut Report, section: &Section<'_>, name: &str) -> Option<T> {
-    section.value(name).and_then(|value| value.count(report))
-}
-
-fn read_limits(report: &mut Report, root: &Section<'_>) -> Option<Limits> {
-    let section = root.section(report, "limits");
-    let message_octets_max = count(report, &section, "message_octets_max");
-    let recipients_max = count(report, &section, "recipients_max");
-    let connections_max = count(report, &section, "connections_max");
-    let connections_per_client_max = count(report, &section, "connections_per_client_max");
-    let connections_per_network_max = count(report, &section, "connections_per_network_max");
-    let bad_commands_max = count(report, &section, "bad_commands_max");
-    let refused_recipients_max = count(report, &section, "refused_recipients_max");
-    let messages_max = count(report, &section, "messages_max");
-    let session_seconds_max = count(report, &section, "session_seconds_max");
-    let data_octets_per_second_min = count(report, &section, "data_octets_per_second_min");
-    let message_memory_octets_max = count(report, &section, "message_memory_octets_max");
-    let memory_octets_max = count(report, &section, "memory_octets_max");
-    let in_flight_octets_max = count(report, &section, "in_flight_octets_max");
-    let inspection_octets_max = count(report, &section, "inspection_octets_max");
-    Some(Limits {
-        message_octets_max: message_octets_max?,
-        recipients_max: recipients_max?,
-        connections_max: connections_max?,
-        connections_per_client_max: connections_per_client_max?,
-        connections_per_network_max: connections_per_network_max?,
-        bad_commands_max: bad_commands_max?,
-        refused_recipients_max: refused_recipients_max?,
-        messages_max: messages_max?,
-        session_seconds_max: session_seconds_max?,
-        data_octets_per_second_min: data_octets_per_second_min?,
-        message_memory_octets_max: message_memory_octets_max?,
-        memory_octets_max: memory_octets_max?,
-        in_flight_octets_max: in_flight_octets_max?,
-        inspection_octets_max: inspection_octets_max?,
-    })
 }
 
 fn read_rules(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Rules {
@@ -242,13 +213,6 @@ fn read_log(report: &mut Report, root: &Section<'_>) -> Option<Log> {
 fn list<T>(report: &mut Report, section: &Section<'_>, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
     let elements = section.value(name).map(|value: Value<'_>| value.list(report)).unwrap_or_default();
     elements.iter().filter_map(|element| element.parsed(report, &read)).collect()
-}
-
-fn path(text: &str, base_dir: &Path) -> Result<PathBuf, String> {
-    match text.is_empty() || text.chars().any(char::is_control) {
-        true => Err(format!("\"{}\" is not a path. Write the path of a file or directory.", text.escape_debug())),
-        false => Ok(base_dir.join(text)),
-    }
 }
 
 /// Port 0 is allowed: the system then chooses one, and the server says which.

@@ -14,11 +14,13 @@ mod domains;
 mod files;
 mod folder;
 mod keys;
+mod limits;
 mod load;
 mod network;
 mod policy;
 mod section;
 mod template;
+mod tls;
 #[cfg(test)]
 mod tests;
 
@@ -27,13 +29,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use aliases::{ALIAS_DEPTH_MAX, ALIAS_MAILBOXES_MAX, AliasError, Directory, Target};
-pub use files::{check_files, check_mail_root, load_certificate};
+pub use files::{Certificate, check_files, check_mail_root, load_certificates};
 pub use folder::{FOLDER_NAME_OCTETS_MAX, FolderName};
 pub use keys::{KEYS, Key, Preset, reference};
-pub use load::CONFIG_OCTETS_MAX;
-pub use network::Network;
+pub use load::{CONFIG_OCTETS_MAX, state_directory};
+pub use network::{Network, client_network};
 pub use section::{ConfigError, PROBLEMS_MAX, Place, Problem, Warning};
 pub use template::MailTemplate;
+pub use tls::{Tls, TlsFiles};
 
 use crate::address::{Domain, Mailbox};
 
@@ -45,7 +48,7 @@ pub struct Config {
     /// `[listen]`.
     pub listen: Listen,
     /// `[tls]`; without it there is no STARTTLS.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Tls>,
     /// `[storage]`.
     pub storage: Storage,
     /// `[dns]`.
@@ -69,21 +72,12 @@ pub struct Listen {
     pub smtp: Vec<SocketAddr>,
     /// `listen.smtps`: the same with TLS from the first octet (RFC 8314 section 3.3). Default: none.
     pub smtps: Vec<SocketAddr>,
-    /// `listen.proxy_protocol_from`: peers that speak the PROXY protocol. Not in force yet.
+    /// `listen.proxy_protocol_from`: peers that speak the PROXY protocol, and must.
     pub proxy_protocol_from: Vec<Network>,
-    /// `listen.xclient_from`: peers that may send XCLIENT. Not in force yet.
+    /// `listen.xclient_from`: peers that may send XCLIENT.
     pub xclient_from: Vec<Network>,
     /// `listen.trusted_relays`: gateways and backup MXs of ours.
     pub trusted_relays: Vec<Network>,
-}
-
-/// The server's certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// `tls.certificate`: a PEM file with the chain, our certificate first.
-    pub certificate: PathBuf,
-    /// `tls.key`: a PEM file with its private key.
-    pub key: PathBuf,
 }
 
 /// Where things are kept.
@@ -155,6 +149,8 @@ pub struct Limits {
     pub memory_octets_max: u64,
     /// `limits.in_flight_octets_max`: all messages that are being received together. Default 4,294,967,296.
     pub in_flight_octets_max: u64,
+    /// `limits.in_flight_octets_per_network_max`: those from one IPv4 /24 or IPv6 /64. Default 1,073,741,824.
+    pub in_flight_octets_per_network_max: u64,
     /// `limits.inspection_octets_max`: large messages that are judged at a time. Default 67,108,864.
     pub inspection_octets_max: u64,
 }

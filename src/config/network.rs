@@ -53,6 +53,11 @@ impl fmt::Display for Network {
     }
 }
 
+/// The network that a client's share is counted for: its IPv4 /24, or its IPv6 /64, which is what one subscriber has.
+pub fn client_network(client: IpAddr) -> IpAddr {
+    keep_bits(client, if client.is_ipv4() { 24 } else { 64 })
+}
+
 /// The address with every bit beyond the prefix cleared.
 fn keep_bits(address: IpAddr, prefix_bits: u8) -> IpAddr {
     match address {

@@ -5,6 +5,7 @@
 //! *Never does:* stop at the first error, or report one twice.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
@@ -223,6 +224,11 @@ impl<'a> Value<'a> {
         report.error(self.at.unwrap_or(0), format!("{}: {message}", self.name));
     }
 
+    /// Is it a section, or an inline table?
+    pub fn is_section(&self) -> bool {
+        self.value.is_table()
+    }
+
     fn table(&self, report: &mut Report) -> Option<&'a DeTable<'a>> {
         let table = self.value.as_table();
         if table.is_none() {
@@ -319,6 +325,14 @@ impl<'a> Value<'a> {
             DeValue::Array(_) => "a list".to_owned(),
             DeValue::Table(_) => "a section".to_owned(),
         }
+    }
+}
+
+/// A path; a relative one is relative to the directory that the file is in.
+pub(super) fn path(text: &str, base_dir: &Path) -> Result<PathBuf, String> {
+    match text.is_empty() || text.chars().any(char::is_control) {
+        true => Err(format!("\"{}\" is not a path. Write the path of a file or directory.", text.escape_debug())),
+        false => Ok(base_dir.join(text)),
     }
 }
 

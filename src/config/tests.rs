@@ -41,6 +41,46 @@ fn the_reference_file_loads_to_the_defaults() {
     assert_eq!(warnings.iter().map(Problem::to_string).collect::<Vec<_>>(), [tls]);
 }
 
+#[test]
+fn limits_in_each_others_way_are_warned_of() {
+    let warnings = |limits: &str| -> Vec<String> {
+        let (_, warnings) = parse(&format!("{MINIMAL}[limits]\n{limits}")).unwrap();
+        warnings.iter().map(Problem::to_string).collect()
+    };
+    for (limits, warning) in [
+        (
+            "message_octets_max = 1000\nin_flight_octets_max = 999",
+            "mxkeep.toml:7:24: limits.in_flight_octets_max (999) is smaller than limits.message_octets_max (1000): \
+             a message between the two is deferred each time it comes.",
+        ),
+        (
+            "memory_octets_max = 1000",
+            "mxkeep.toml:6:21: limits.memory_octets_max (1000) is smaller than limits.message_memory_octets_max \
+             (1048576): the larger one has no effect.",
+        ),
+        (
+            "connections_per_client_max = 9\nconnections_per_network_max = 8",
+            "mxkeep.toml:7:31: limits.connections_per_network_max (8) is smaller than \
+             limits.connections_per_client_max (9): the larger one has no effect.",
+        ),
+        (
+            "connections_max = 99",
+            "mxkeep.toml:6:19: limits.connections_max (99) is smaller than limits.connections_per_network_max (100): \
+             one network can keep all others out.",
+        ),
+        (
+            "connections_per_network_max = 2001",
+            "mxkeep.toml:6:31: limits.connections_max (2000) is smaller than limits.connections_per_network_max (2001): \
+             one network can keep all others out.",
+        ),
+    ] {
+        assert_eq!(warnings(limits), [warning], "{limits}");
+    }
+    let even = "message_octets_max = 9\nin_flight_octets_max = 9\nmemory_octets_max = 9\nmessage_memory_octets_max = 9\n\
+                connections_max = 9\nconnections_per_client_max = 9\nconnections_per_network_max = 9";
+    assert_eq!(warnings(even), [""; 0]);
+}
+
 /// A date is legal for no key at all: each key that the loader reads complains about it, under its own name.
 #[test]
 fn the_loader_reads_every_key_of_the_table() {
@@ -89,15 +129,59 @@ fn a_real_file_loads() {
     assert_eq!(config.storage.state, Path::new("/etc/mxkeep/state"));
     let servers: Vec<String> = config.dns.servers.iter().map(ToString::to_string).collect();
     assert_eq!(servers, ["127.0.0.1:5353", "127.0.0.1:53", "[::1]:53", "[::1]:54"]);
+    assert_eq!(config.listen.proxy_protocol_from, ["192.0.2.0/24".parse().unwrap()]);
     assert_eq!(
         warnings[1].to_string(),
-        "mxkeep.toml:5:31: listen.proxy_protocol_from: not in force yet, so that these peers are clients like any other."
-    );
-    assert_eq!(
-        warnings[2].to_string(),
         "mxkeep.toml:12:9: domains.\"B\u{dc}cher.example\": nobody is named for postmaster and abuse; that mail goes \
          to alice@xn--bcher-kva.example. Add an alias."
     );
+}
+
+#[test]
+fn certificates_are_read_in_the_files_order() {
+    let text = MINIMAL.replace(
+        "key = \"k.pem\"",
+        "key = \"k.pem\", more = [{ certificate = \"a.pem\", key = \"/a.key\" }, { key = \"b.key\", certificate = \"b.pem\" }]",
+    );
+    let tls = parse(&text).unwrap().0.tls.unwrap();
+    let paths: Vec<_> = tls.pairs().flat_map(|pair| [&pair.certificate, &pair.key]).collect();
+    let expected = ["c.pem", "k.pem", "a.pem", "/a.key", "b.pem", "b.key"];
+    assert_eq!(paths, expected.map(|path| Path::new("/etc/mxkeep").join(path)).iter().collect::<Vec<_>>());
+    let inline = "tls = { certificate = \"c.pem\", key = \"k.pem\" }";
+    let tables =
+        "[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n[[tls.more]]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n";
+    assert_eq!(parse(&MINIMAL.replace(inline, tables)).unwrap().0.tls.unwrap().more.len(), 1);
+}
+
+/// `tls` is an inline table in the minimal file, so that what stands behind it can't add to it.
+#[test]
+fn each_pair_of_a_certificate_and_its_key_is_checked() {
+    let said = |more: &str| errors(&MINIMAL.replace("key = \"k.pem\"", &format!("key = \"k.pem\", more = {more}")));
+    let example = "Write { certificate = \"/path/to/fullchain.pem\", key = \"/path/to/privkey.pem\" }.";
+    for (more, expected) in [
+        ("[]", String::new()),
+        ("[\"a.pem\"]", format!("mxkeep.toml:2:55: tls.more: \"a.pem\" is not a certificate and its key. {example}")),
+        ("[{ certificate = \"a.pem\" }]", format!("mxkeep.toml:2:55: tls.more: there is no key in it. {example}")),
+        ("[{ key = \"a.pem\" }]", format!("mxkeep.toml:2:55: tls.more: there is no certificate in it. {example}")),
+        (
+            "[{ certificate = \"a\", key = \"\", name = \"b\" }]",
+            "mxkeep.toml:2:82: tls.more.key: \"\" is not a path. Write the path of a file or directory.\n\
+             mxkeep.toml:2:86: tls.more.name: there is no such key. Here may stand: certificate, key."
+                .to_owned(),
+        ),
+        ("{}", "mxkeep.toml:2:54: tls.more: a section is not a list. Write it in brackets: [a section].".to_owned()),
+    ] {
+        assert_eq!(said(more), expected, "{more}");
+    }
+}
+
+#[test]
+fn a_default_does_not_stand_against_what_one_address_may_have() {
+    let per_network = |more: &str| parse(&format!("{MINIMAL}{more}")).unwrap().0.limits.connections_per_network_max;
+    assert_eq!(per_network(""), 100);
+    assert_eq!(per_network("[limits]\nconnections_per_client_max = 60"), 100);
+    assert_eq!(per_network("[limits]\nconnections_per_client_max = 5000"), 5000);
+    assert_eq!(per_network("[limits]\nconnections_per_client_max = 60\nconnections_per_network_max = 7"), 7);
 }
 
 #[test]
@@ -135,7 +219,6 @@ fn what_is_required_is_asked_for() {
     );
 }
 
-/// Such a name must not be taken for the key that it spells.
 #[test]
 fn a_quoted_name_with_dots_is_no_key_of_a_section() {
     let said = errors(&format!("\"limits.recipients_max\" = 5\n{MINIMAL}"));
@@ -156,7 +239,7 @@ fn a_file_is_read_relative_to_its_directory() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mxkeep.toml");
     std::fs::write(&path, MINIMAL).unwrap();
-    assert_eq!(Config::load(&path).unwrap().0.tls.unwrap().key, dir.path().join("k.pem"));
+    assert_eq!(Config::load(&path).unwrap().0.tls.unwrap().first.key, dir.path().join("k.pem"));
     std::fs::write(&path, b"hostname = \"\xff\"").unwrap();
     let said = Config::load(&path).unwrap_err().to_string();
     assert!(

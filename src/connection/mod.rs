@@ -2,14 +2,21 @@
 //!
 //! *Guarantees:* replies queue and are flushed before anything waits (that is PIPELINING, RFC 2920). A final reply is
 //! flushed at once, and the ledger hears of it when, and only when, the client has provably seen it
-//! ([`crate::delivery::ledger`]). A panic in a session is a 421 for that session alone.
+//! ([`crate::delivery::ledger`]). A panic in a session is a 421 for that session alone. Nothing waits without a deadline
+//! ([`deadlines`]), and who comes through a proxy is counted, looked up and recorded as who it is ([`proxy`]).
 //! *Never does:* parse, or decide.
 
+mod certificates;
 mod data;
+pub mod deadlines;
+mod limits;
+mod opening;
+pub mod proxy;
 mod tls;
 mod wire;
 
 use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -19,12 +26,16 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::config;
 use crate::envelope::Client;
 use crate::journal;
-use crate::receive::{self, Receipt, Receiver, Transaction, Visit};
-use crate::smtp::{Session, Settings, Step, reply};
+use crate::receive::{self, Incoming, Receipt, Receiver, Transaction, Visit};
+use crate::smtp::{NewClient, Session, Settings, Start, Step, XAddress, reply};
+use opening::{Failed, Opened, open};
 use wire::{Stop, Wire};
 
+pub use certificates::Certificates;
+pub use limits::{Full, Limiter, Permit};
 pub use tls::Acceptor;
 
 /// What all connections share.
@@ -34,18 +45,72 @@ pub struct Shared {
     pub receiver: Arc<Receiver>,
     /// What sessions announce and enforce.
     pub settings: Arc<Settings>,
-    /// For STARTTLS.
+    /// For STARTTLS and implicit TLS.
     pub tls: Option<Acceptor>,
-    /// Becomes true when the service stops.
-    pub shutdown: watch::Receiver<bool>,
+    /// `[listen]`: which peers speak for others.
+    pub listen: Arc<config::Listen>,
+    /// `[limits]`: how long a session and its data may take.
+    pub limits: Arc<config::Limits>,
+    /// Counts the connections.
+    pub limiter: Arc<Limiter>,
+    /// How far the service is.
+    pub phase: watch::Receiver<Phase>,
 }
 
-/// Serves one client to its end.
-pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
+/// How far the service is. It never goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// It stops: sessions without a transaction end.
+    Stopping,
+    /// All sessions end that wait for their client.
+    Over,
+}
+
+impl Shared {
+    /// May this peer be served? One that speaks for others counts in all only, until it has said for whom.
+    pub fn admit(&self, peer: IpAddr) -> Result<Permit, Full> {
+        let is_xclient = || self.listen.xclient_from.iter().any(|network| network.contains(peer));
+        match self.is_proxy(peer) || is_xclient() {
+            true => self.limiter.admit_proxy(),
+            false => self.limiter.admit(peer.to_canonical()),
+        }
+    }
+
+    fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.listen.proxy_protocol_from.iter().any(|network| network.contains(peer))
+    }
+}
+
+/// Serves one client to its end. `implicit_tls`: TLS begins at once, before the banner (RFC 8314 section 3.3). The permit
+/// is what [`Shared::admit`] gave for this peer.
+pub async fn serve(stream: TcpStream, peer: SocketAddr, implicit_tls: bool, permit: Permit, shared: Shared) {
     let started = Instant::now();
-    let mut session = Session::new(shared.settings.clone(), false);
-    let mut wire = Wire::new(stream);
-    let mut connection = Connection::new(client, shared);
+    let mut phase = shared.phase.clone();
+    // In a box: an idle connection does not hold what its beginning needed.
+    let opened = Box::pin(async {
+        tokio::select! {
+            // First: who has to wait for nothing here hears 421 from the session.
+            biased;
+            opened = open(stream, peer, implicit_tls, permit, &shared) => Some(opened),
+            _ = phase.wait_for(|phase| *phase >= Phase::Stopping) => None,
+        }
+    });
+    let (mut wire, mut connection) = match opened.await {
+        Some(Ok(Opened { wire, client, permit })) => (wire, Connection::new(client, permit, shared)),
+        Some(Err(Failed { client, end })) => return log_unopened(client, end, started),
+        None => {
+            let client = Client { address: peer.ip().to_canonical(), port: peer.port(), tls: None };
+            return log_unopened(client, "shutdown", started);
+        }
+    };
+    // The client that counts: a balancer in this list opens it to nobody behind it.
+    let client = connection.visit.client.address;
+    connection.speaks_for_another = connection.shared.is_proxy(peer.ip());
+    let xclient = connection.shared.listen.xclient_from.iter().any(|network| network.contains(client));
+    let tls = connection.visit.client.tls.is_some();
+    let mut session = Session::new(connection.shared.settings.clone(), Start { tls, xclient });
     wire.queue(&session.banner());
     let end = loop {
         let conversed = survive(pin!(connection.converse(&mut wire, &mut session))).await;
@@ -63,11 +128,14 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
                     return connection.log("tls_handshake", started);
                 }
             },
+            Ok(Err(End::Stopped(Stop::Timeout))) => break connection.time_out(&mut wire).await,
+            Ok(Err(End::Stopped(Stop::Over))) => break connection.shut_down(&mut wire).await,
             Ok(Err(end)) => break end,
             Err(Panicked) => break connection.apologise(&mut wire).await,
         }
     };
-    if end == End::Stopped(Stop::EndOfStream) {
+    // A proxy's acknowledgements and the end of its stream say nothing of what its client has received.
+    if end == End::Stopped(Stop::EndOfStream) && !connection.speaks_for_another {
         connection.unseen.on_end(&wire, &connection.shared.receiver).await;
     }
     connection.abandon();
@@ -81,7 +149,14 @@ pub async fn serve(stream: TcpStream, client: Client, shared: Shared) {
 struct Connection {
     shared: Shared,
     visit: Visit,
+    /// Who is at the other end, or what its proxy said by the PROXY protocol; XCLIENT does not change it.
+    first: SocketAddr,
+    /// The other end is a proxy, and the client somewhere behind it.
+    speaks_for_another: bool,
+    permit: Permit,
     transaction: Option<Transaction>,
+    /// The chunks of the open transaction.
+    incoming: Option<Incoming>,
     unseen: Unseen,
     commands: u64,
     transactions: u64,
@@ -103,6 +178,8 @@ impl End {
             End::Stopped(Stop::EndOfStream) => "end_of_stream",
             End::Stopped(Stop::Reset) => "reset",
             End::Stopped(Stop::Timeout) => "timeout",
+            End::Stopped(Stop::Over) => "shutdown",
+            End::Stopped(Stop::Deaf) => "reply_not_read",
         }
     }
 }
@@ -114,28 +191,62 @@ impl From<Stop> for End {
 }
 
 impl Connection {
-    fn new(client: Client, shared: Shared) -> Self {
+    fn new(client: Client, permit: Permit, shared: Shared) -> Self {
+        let first = SocketAddr::new(client.address, client.port);
         let visit = receive::client(&shared.receiver, journal::new_id(), client);
-        Connection { shared, visit, transaction: None, unseen: Unseen::default(), commands: 0, transactions: 0 }
+        Connection {
+            shared,
+            visit,
+            first,
+            speaks_for_another: false,
+            permit,
+            transaction: None,
+            incoming: None,
+            unseen: Unseen::default(),
+            commands: 0,
+            transactions: 0,
+        }
+    }
+
+    /// The client is another one from here on (XCLIENT): it is counted, looked up, judged and recorded as that one. Where
+    /// a limit of its address or network is reached, it hears 421, and the connection ends.
+    async fn turn_into(&mut self, wire: &mut Wire, client: SocketAddr) -> Result<(), End> {
+        let address = client.ip().to_canonical();
+        if let Err(full) = self.permit.count_for(address) {
+            wire.queue(&reply::too_many_connections(&self.shared.settings.hostname, full.text()));
+            wire.flush().await?;
+            return Err(End::Closed(full.name()));
+        }
+        let client = Client { address, port: client.port(), tls: self.visit.client.tls.clone() };
+        self.visit = receive::client(&self.shared.receiver, self.visit.id, client);
+        Ok(())
     }
 
     /// Commands and replies, until TLS is to begin (`Ok`) or the connection ends.
     async fn converse(&mut self, wire: &mut Wire, session: &mut Session) -> Result<Acceptor, End> {
+        let mut begun = None;
         loop {
-            let from = wire.input.position();
+            if session.envelope().is_none() {
+                self.abandon();
+            }
+            wire.flush_if_much().await?;
+            // Where the command begins, though its answer may have to wait for the end of a refused chunk.
+            let from = *begun.get_or_insert(wire.input.position());
             let Some(step) = session.step(&mut wire.input) else {
                 self.wait(wire, session).await?;
                 continue;
             };
+            begun = None;
             self.commands += 1;
             self.unseen.on_command(from, &self.shared.receiver).await;
             match step {
                 Step::Reply(reply) => wire.queue(&reply),
                 Step::Mail(mail) => {
-                    let (transaction, verdict) = receive::sender(&self.shared.receiver, &self.visit, &mail);
-                    wire.queue(&mail.answer(verdict));
+                    let (transaction, reply) = receive::sender(&self.shared.receiver, &self.visit, &mail);
+                    let opened = reply.is_positive().then_some(transaction);
+                    wire.queue(&mail.answer(reply));
                     self.abandon();
-                    self.transaction = Some(transaction);
+                    self.transaction = opened;
                 }
                 Step::Rcpt(rcpt) => {
                     let transaction = self.transaction.as_mut().ok_or(End::Closed("internal_error"))?;
@@ -143,44 +254,73 @@ impl Connection {
                     wire.queue(&rcpt.answer(reply));
                 }
                 Step::Data(data) => self.data(wire, data).await?,
+                Step::Chunk(chunk) => self.chunk(wire, chunk).await?,
+                Step::Client(client) => self.start_over(wire, client).await?,
                 Step::StartTls(reply) => {
                     wire.queue(&reply);
                     wire.flush().await?;
                     return self.shared.tls.clone().ok_or(End::Closed("no_tls"));
                 }
-                Step::Close(reply) => {
+                Step::Close(reply, why) => {
                     wire.queue(&reply);
                     wire.flush().await?;
-                    return Err(End::Closed(if reply.code() == 221 { "quit" } else { "too_many_errors" }));
+                    return Err(End::Closed(why));
                 }
             }
         }
     }
 
     /// Flushes, then waits for octets. A service that stops ends a session that has no transaction open.
-    async fn wait(&mut self, wire: &mut Wire, session: &Session) -> Result<(), End> {
+    async fn wait(&mut self, wire: &mut Wire, session: &mut Session) -> Result<(), End> {
         wire.flush().await?;
-        wire.input.release_memory();
-        let hostname = &self.shared.settings.hostname;
-        let shutdown = &mut self.shared.shutdown;
-        let (last_reply, why) = tokio::select! {
-            biased;
-            _ = shutdown.wait_for(|stop| *stop), if session.envelope().is_none() => (reply::shutting_down(hostname), "shutdown"),
-            read = wire.read() => match read {
-                Ok(()) => return Ok(()),
-                Err(Stop::Timeout) => (reply::timeout(hostname), "timeout"),
-                Err(stop) => return Err(stop.into()),
-            },
+        if session.drain(&mut wire.input) {
+            return Ok(data::read_away(wire, session).await?);
+        }
+        let end = if session.envelope().is_none() { Phase::Stopping } else { Phase::Over };
+        Ok(wire.read_command(end).await?)
+    }
+
+    /// XCLIENT: a trusted proxy speaks for this client from now on. Its record is kept under the same id.
+    async fn start_over(&mut self, wire: &mut Wire, new: NewClient<'_>) -> Result<(), End> {
+        let before = &self.visit.client;
+        let (address, port) = match new.address() {
+            XAddress::NotSaid => (before.address, before.port),
+            XAddress::Unavailable => (self.first.ip(), self.first.port()),
+            XAddress::Is(address) => (address, 0),
         };
-        wire.queue(&last_reply);
-        wire.flush().await?;
-        Err(End::Closed(why))
+        let client = SocketAddr::new(address, new.port().unwrap_or(port));
+        tracing::info!(target: "mxkeep::connection", id = %self.visit.id, proxy = %self.first.ip(), client = %address, "xclient");
+        self.abandon();
+        self.speaks_for_another = true;
+        self.turn_into(wire, client).await?;
+        let banner = new.banner();
+        wire.queue(&new.answer(banner));
+        Ok(())
     }
 
     /// A transaction that is open never came to its end.
     fn abandon(&mut self) {
+        self.incoming = None;
         if let Some(transaction) = self.transaction.take() {
             receive::abandoned(transaction);
+        }
+    }
+
+    /// A deadline passed: 421. Who does not read that either is not waited for.
+    async fn time_out(&self, wire: &mut Wire) -> End {
+        wire.queue(&reply::timeout(&self.shared.settings.hostname));
+        match wire.flush().await {
+            Ok(()) => End::Closed(wire.overdue()),
+            Err(stop) => stop.into(),
+        }
+    }
+
+    /// The service stops: 421.
+    async fn shut_down(&self, wire: &mut Wire) -> End {
+        wire.queue(&reply::shutting_down(&self.shared.settings.hostname));
+        match wire.flush().await {
+            Ok(()) => End::Closed("shutdown"),
+            Err(stop) => stop.into(),
         }
     }
 
@@ -205,6 +345,12 @@ impl Connection {
         };
         record.log();
     }
+}
+
+/// A connection ended before its session began.
+fn log_unopened(client: Client, end: &'static str, started: Instant) {
+    let (id, duration) = (journal::new_id(), started.elapsed());
+    journal::Connection { id, client, commands: 0, transactions: 0, end, duration }.log();
 }
 
 /// A future that panicked instead of ending.

@@ -1,4 +1,4 @@
-//! The server's side of TLS: 1.2 and 1.3, with our certificate; clients need none.
+//! The server's side of TLS: 1.2 and 1.3, with one of our certificates; clients need none.
 //!
 //! Below TLS sits [`Records`], which knows whether the octets read so far end between two records. A record that began to
 //! arrive before a reply was flushed was sent before that reply was seen.
@@ -8,23 +8,23 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Negotiates TLS with clients. Clones are cheap.
+use super::certificates::Certificates;
+
+/// Negotiates TLS with clients. Clones are cheap, and show the same certificates.
 #[derive(Clone)]
 pub struct Acceptor(TlsAcceptor);
 
 impl Acceptor {
-    /// An acceptor that shows this certificate.
-    pub fn new(certified: CertifiedKey) -> Result<Self, rustls::Error> {
+    /// An acceptor that shows these certificates.
+    pub fn new(certificates: Arc<Certificates>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let resolver = SingleCertAndKey::from(certified);
-        let config = builder.with_no_client_auth().with_cert_resolver(Arc::new(resolver));
+        let config = builder.with_no_client_auth().with_cert_resolver(certificates);
         Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
     }
 

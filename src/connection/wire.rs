@@ -16,19 +16,16 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 
+use super::Phase;
+use super::deadlines::{Deadlines, Due, Progress};
 use super::tls::{Acceptor, Records};
 use crate::envelope::Tls;
 use crate::smtp::{Input, Reply};
 
-/// How long a client may be silent, in seconds (RFC 5321 section 4.5.3.2.7: at least five minutes).
-pub const SILENCE_SECONDS_MAX: u64 = 300;
-/// How long a client may take to read a reply, in seconds.
-pub const FLUSH_SECONDS_MAX: u64 = 300;
-/// How long the TLS handshake may take, in seconds.
-pub const HANDSHAKE_SECONDS_MAX: u64 = 60;
 /// After the last reply: how long, in milliseconds, the client's remaining octets are read away, so that no reset
 /// overtakes that reply.
 pub const LINGER_MILLIS_MAX: u64 = 2_000;
@@ -36,6 +33,9 @@ pub const LINGER_MILLIS_MAX: u64 = 2_000;
 pub const END_MILLIS_MAX: u64 = 5_000;
 /// Octets that a client may send ahead of a final reply before that reply stops counting as provably seen.
 pub const AHEAD_OCTETS_MAX: usize = 65_536;
+/// Replies that wait for the next flush, in octets, before they are sent at once: a client that pipelines commands and
+/// reads nothing gets no more of our memory.
+const QUEUE_OCTETS_MAX: usize = 16_384;
 /// Reads before a final reply: empty TLS records, say, could go on for ever.
 const DRAIN_READS_MAX: usize = 64;
 /// Octets read at once.
@@ -96,8 +96,12 @@ pub enum Stop {
     EndOfStream,
     /// The connection broke.
     Reset,
-    /// A deadline passed.
+    /// A deadline passed, and the client has not sent what it owes: it may be told.
     Timeout,
+    /// The client does not read what we send.
+    Deaf,
+    /// The service ends: the client may be told.
+    Over,
 }
 
 impl From<io::Error> for Stop {
@@ -110,19 +114,34 @@ impl From<io::Error> for Stop {
     }
 }
 
+/// When mail data began, and how many octets had arrived before it.
+#[derive(Debug, Clone, Copy)]
+pub struct DataBegin {
+    since: Instant,
+    received: u64,
+}
+
 /// One client's octets, both ways.
 #[derive(Debug)]
 pub struct Wire {
     transport: Transport,
     queue: Vec<u8>,
+    deadlines: Deadlines,
+    phase: watch::Receiver<Phase>,
+    /// The limit that the last [`Stop::Timeout`] was about.
+    overdue: &'static str,
     /// What arrived and waits for the session.
     pub input: Input,
 }
 
 impl Wire {
     /// Takes over a connection in clear.
-    pub fn new(stream: TcpStream) -> Self {
-        Wire { transport: Transport::Plain(stream), queue: Vec::new(), input: Input::default() }
+    pub(super) fn new(stream: TcpStream, deadlines: Deadlines, phase: watch::Receiver<Phase>) -> Self {
+        Wire::over(Transport::Plain(stream), deadlines, phase)
+    }
+
+    fn over(transport: Transport, deadlines: Deadlines, phase: watch::Receiver<Phase>) -> Self {
+        Wire { transport, queue: Vec::new(), deadlines, phase, overdue: "timeout", input: Input::default() }
     }
 
     /// Queues a reply. It goes out with the next [`Wire::flush`].
@@ -130,25 +149,71 @@ impl Wire {
         reply.write_to(&mut self.queue);
     }
 
-    /// Sends what is queued.
+    /// Sends what is queued. The next command line has all of its time then.
     pub async fn flush(&mut self) -> Result<(), Stop> {
         if self.queue.is_empty() {
             return Ok(());
         }
         let queue = std::mem::take(&mut self.queue);
-        match timeout(Duration::from_secs(FLUSH_SECONDS_MAX), self.transport.write_all(&queue)).await {
-            Ok(written) => Ok(written?),
-            Err(_) => Err(Stop::Timeout),
+        let due = self.deadlines.flush(Instant::now());
+        let written = timeout_at(due, self.transport.write_all(&queue)).await;
+        written.map_err(|_| Stop::Deaf)??;
+        self.deadlines.on_reply(Instant::now());
+        Ok(())
+    }
+
+    /// Sends what is queued if it is much.
+    pub async fn flush_if_much(&mut self) -> Result<(), Stop> {
+        match self.queue.len() > QUEUE_OCTETS_MAX {
+            true => self.flush().await,
+            false => Ok(()),
         }
     }
 
-    /// Waits for octets, and adds them to the input.
-    pub async fn read(&mut self) -> Result<(), Stop> {
-        match timeout(Duration::from_secs(SILENCE_SECONDS_MAX), self.read_some()).await {
+    /// Waits for octets of a command line, and adds them to the input. All of the line has to come in the time of one.
+    /// A service that is so far waits no longer.
+    pub async fn read_command(&mut self, end: Phase) -> Result<(), Stop> {
+        self.read_until(self.deadlines.command(), end).await
+    }
+
+    /// Mail data is to come now. See [`Wire::read_data`].
+    pub fn expect_data(&self) -> DataBegin {
+        DataBegin { since: Instant::now(), received: self.input.received() }
+    }
+
+    /// Waits for octets of mail data, and adds them to the input. They may neither fail to come, nor come too slowly on
+    /// average since the beginning.
+    pub async fn read_data(&mut self, begin: &DataBegin) -> Result<(), Stop> {
+        let octets = self.input.received().saturating_sub(begin.received);
+        let progress = Progress { since: begin.since, octets };
+        self.read_until(self.deadlines.data(Instant::now(), progress), Phase::Over).await
+    }
+
+    /// The limit that [`Stop::Timeout`] was about, for the log.
+    pub fn overdue(&self) -> &'static str {
+        self.overdue
+    }
+
+    /// Reads until then, or until the service is so far.
+    async fn read_until(&mut self, due: Due, end: Phase) -> Result<(), Stop> {
+        let Wire { transport, input, phase, .. } = self;
+        if *phase.borrow() >= end {
+            return Err(Stop::Over);
+        }
+        let read = tokio::select! {
+            // First: where octets wait nobody has to wait for the service.
+            biased;
+            read = timeout_at(due.at, poll_fn(|cx| poll_into(transport, input, cx))) => read,
+            _ = phase.wait_for(|phase| *phase >= end) => return Err(Stop::Over),
+        };
+        match read {
             Ok(Ok(0)) => Err(Stop::EndOfStream),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(Stop::Timeout),
+            Err(_) => {
+                self.overdue = due.limit;
+                Err(Stop::Timeout)
+            }
         }
     }
 
@@ -197,11 +262,8 @@ impl Wire {
         if !self.input.is_empty() {
             return Err(Stop::Reset);
         }
-        let handshake = acceptor.accept(stream);
-        let stream = match timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), handshake).await {
-            Ok(stream) => stream?,
-            Err(_) => return Err(Stop::Timeout),
-        };
+        let handshake = timeout_at(self.deadlines.handshake(Instant::now()), acceptor.accept(stream)).await;
+        let stream = handshake.map_err(|_| Stop::Timeout)??;
         let session = stream.get_ref().1;
         let tls = Tls {
             version: match session.protocol_version() {
@@ -211,8 +273,7 @@ impl Wire {
             },
             cipher: session.negotiated_cipher_suite().map(|s| format!("{:?}", s.suite())).unwrap_or_default(),
         };
-        let wire = Wire { transport: Transport::Tls(Box::new(stream)), queue: Vec::new(), input: Input::default() };
-        Ok((wire, tls))
+        Ok((Wire::over(Transport::Tls(Box::new(stream)), self.deadlines, self.phase), tls))
     }
 
     /// Ends the connection from our side. What the client still sends is read away for a moment: a reset, which closing
@@ -237,11 +298,15 @@ fn peek(socket: &TcpStream) -> rustix::io::Result<usize> {
     rustix::net::recv(socket, &mut peeked[..], RecvFlags::PEEK | RecvFlags::DONTWAIT).map(|(_, octets)| octets)
 }
 
-/// Reads once, through a buffer on the stack: an idle connection holds none.
+/// Reads once, through a buffer on the stack: a connection that waits holds none, in the middle of mail data neither.
 fn poll_into(transport: &mut Transport, input: &mut Input, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let mut chunk = [MaybeUninit::uninit(); CHUNK_OCTETS];
     let mut buf = ReadBuf::uninit(&mut chunk);
-    transport.poll_read(cx, &mut buf).map_ok(|()| {
+    let read = transport.poll_read(cx, &mut buf);
+    if read.is_pending() {
+        input.release_memory();
+    }
+    read.map_ok(|()| {
         input.extend(buf.filled());
         buf.filled().len()
     })

@@ -40,15 +40,16 @@ use rustix::io::Errno;
 use crate::config::LineEndings;
 use crate::mailbox::Maildir;
 use crate::message::{Field, Message};
-use content::{Content, Stored};
+use content::Stored;
 use entry::Intent;
 use ledger::{Claim, Key};
 use maildir::Place;
 
+pub use content::Content;
 pub use listing::messages;
 pub use maildir::Folder;
 pub use recovery::{Recovery, TMP_AGE_MAX_S, recover};
-pub use trouble::{Kind, Trouble};
+pub use trouble::{Kind, LogLimit, Trouble};
 
 /// What is to be stored, the same for all recipients.
 pub struct Mail<'a> {
@@ -74,8 +75,7 @@ pub struct Copy {
 }
 
 /// Writes every copy under `tmp/` and syncs it (D1). If one fails all are removed again. Blocks.
-pub fn stage(mail: &Mail<'_>, copies: Vec<Copy>) -> Result<Staged, Trouble> {
-    let content = Content::new(mail);
+pub fn stage(content: &Content, copies: Vec<Copy>) -> Result<Staged, Trouble> {
     let mut staged = Staged { places: Vec::new(), copies: Vec::with_capacity(copies.len()) };
     for copy in copies {
         let place = staged.place(&copy.maildir, &copy.folder).inspect_err(Trouble::log)?;
@@ -183,8 +183,7 @@ impl StagedCopy {
         // From here on a failure removes the file.
         let copy = StagedCopy { temporary: true, name, place, claim };
         let trouble = |doing, errno| copy.place.trouble(doing, "tmp", &copy.name, errno);
-        write_all(&file, &mut [IoSlice::new(&stored.trace), IoSlice::new(stored.rest)])
-            .map_err(|errno| trouble("write", errno))?;
+        stored.write(|slices| write_all(&file, slices)).map_err(|errno| trouble("write", errno))?;
         // Final when it fails: the kernel may have dropped what it could not write.
         rustix::fs::fsync(&file).map_err(|errno| trouble("sync", errno))?;
         Ok(copy)

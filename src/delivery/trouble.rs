@@ -72,18 +72,20 @@ fn advice(errno: Errno) -> &'static str {
 }
 
 /// Lets one line a second into the log and counts the rest.
-pub(super) struct LogLimit {
+#[derive(Debug, Default)]
+pub struct LogLimit {
     last_s: AtomicU64,
     held_back: AtomicU64,
 }
 
 impl LogLimit {
-    pub(super) const fn new() -> Self {
+    /// For a `static`, one for each kind of line.
+    pub const fn new() -> Self {
         LogLimit { last_s: AtomicU64::new(0), held_back: AtomicU64::new(0) }
     }
 
     /// How many lines were held back since the last one, if this one may pass.
-    pub(super) fn pass(&self) -> Option<u64> {
+    pub fn pass(&self) -> Option<u64> {
         let now_s = unix_time_s();
         if self.last_s.swap(now_s, Ordering::Relaxed) == now_s {
             self.held_back.fetch_add(1, Ordering::Relaxed);

@@ -2,10 +2,12 @@
 
 use super::Sender;
 use crate::authentication::{Authentication, MethodResult, SpfIdentity};
+use crate::message::Message;
+use crate::mime;
 use crate::rules::{Evidence, Signatures};
 
-/// The evidence of one message. What depends on a client that is not known is unknown.
-pub fn evidence<'a>(found: &Authentication, sender: &'a Sender) -> Evidence<'a> {
+/// The evidence of one message. Walks its parts, in bounded time. What depends on a client that is not known is unknown.
+pub fn evidence<'a>(found: &Authentication, sender: &'a Sender, message: &Message) -> Evidence<'a> {
     let spf = |identity| (sender.address.is_some() && found.spf.identity == identity).then_some(found.spf.result);
     Evidence {
         reverse_path: Some(&sender.reverse_path),
@@ -16,6 +18,7 @@ pub fn evidence<'a>(found: &Authentication, sender: &'a Sender) -> Evidence<'a> 
         dkim: Some(signatures(found)),
         dmarc: Some(found.dmarc.result),
         dmarc_policy: found.dmarc.policy,
+        malformed: Some(mime::malformed(message)),
     }
 }
 

@@ -95,12 +95,12 @@ impl Examiner {
     /// The rules' hits. A rule set that fails on a message finds nothing in it: that is logged, and costs no mail.
     async fn evaluate(&self, message: &Arc<Message>, found: Option<&Authentication>, sender: &Sender) -> Hits {
         if message.octets().len() <= INLINE_OCTETS_MAX {
-            return self.rules.evaluate(message, found.map(|found| evidence(found, sender)).as_ref());
+            return self.rules.evaluate(message, found.map(|found| evidence(found, sender, message)).as_ref());
         }
         let (rules, message) = (self.rules.clone(), message.clone());
         let (found, sender) = (found.cloned(), sender.clone());
         let evaluated = tokio::task::spawn_blocking(move || {
-            rules.evaluate(&message, found.as_ref().map(|found| evidence(found, &sender)).as_ref())
+            rules.evaluate(&message, found.as_ref().map(|found| evidence(found, &sender, &message)).as_ref())
         });
         evaluated.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the rules failed on a message: it goes on without a score");

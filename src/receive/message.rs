@@ -1,38 +1,54 @@
-//! The end of the mail data: from a whole message to its final verdict.
+//! The end of the mail data: from a whole message to the verdict for each recipient.
+//!
+//! Recipients are judged each by their own policy, and those who share a reply ([`Groups`]) are reconciled. Groups are
+//! delivered one after the other, and trouble with one changes nothing for another.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{Receipt, Receiver, Transaction, trace};
-use crate::address::{ForwardPath, Mailbox};
-use crate::authentication::{self, Authentication, MethodResult};
-use crate::delivery::{self, Kind, Mail, Trouble, ledger};
+use super::blocking::blocking;
+use super::copies::{Order, cause_of};
+use super::groups::Groups;
+use super::incoming::{Arrived, Room};
+use super::relay::{self, Origin};
+use super::{Examination, Receipt, Receiver, Sender, Transaction};
+use crate::address::{ForwardPath, Host, Mailbox};
+use crate::authentication::{Authentication, Iprev, MethodResult, Spf, SpfIdentity};
+use crate::delivery::{Trouble, ledger};
+use crate::envelope::Helo;
 use crate::journal;
 use crate::mailbox::Recipient;
-use crate::message::{Field, Message};
-use crate::receive::Examination;
-use crate::rules;
+use crate::message::Message;
+use crate::smtp::{Reply, reply};
 use crate::verdict::{self, Cause, Evidence, Folder, Outcome, Verdict};
 
 /// A message that has arrived whole.
 #[derive(Clone)]
 pub struct Arrival {
-    receiver: Arc<Receiver>,
-    transaction: Arc<Transaction>,
-    message: Arc<Message>,
+    pub(super) receiver: Arc<Receiver>,
+    pub(super) transaction: Arc<Transaction>,
+    pub(super) message: Arc<Message>,
+    /// What the message takes of the budget. Behind the message: it goes first.
+    _room: Arc<Room>,
     /// Each final mailbox once.
-    targets: Arc<[Target]>,
+    pub(super) targets: Arc<[Target]>,
+    groups: Arc<Groups>,
+    /// Behind a trusted relay: its client, if it is known.
+    origin: Option<Origin>,
 }
 
 /// One copy that may have to be made.
-struct Target {
+pub struct Target {
     /// The forward-path that led here: of several the first by its text, so that their order does not matter to the ledger.
-    forward_path: ForwardPath,
-    recipient: Recipient,
+    pub forward_path: ForwardPath,
+    /// Whose copy.
+    pub recipient: Recipient,
+    /// The first RCPT that led here.
+    rcpt: usize,
 }
 
 impl Target {
@@ -43,107 +59,235 @@ impl Target {
     }
 }
 
-/// A target that has not got this very message yet, and the right to deliver it.
-struct Claimed {
-    target: usize,
-    claim: ledger::Claim,
+/// What the ledger says of the targets: one key and one answer for each.
+struct Known {
+    keys: Receipt,
+    seen: Vec<ledger::Seen>,
 }
 
-/// What the ledger says of the targets.
-pub struct Known {
-    /// One key for each target: what 250 is a receipt for.
-    receipt: Receipt,
-    claimed: Vec<Claimed>,
+/// Targets that share a reply, on their way to it.
+#[derive(Default)]
+struct Group {
+    /// Those who have not got this very message yet, the right to deliver it to them, and their verdicts.
+    claimed: Vec<(usize, ledger::Claim)>,
+    somebody_has_it: bool,
+    /// Another session is delivering it to one of them.
+    in_flight: bool,
 }
 
 impl Arrival {
     /// Puts the pieces together.
-    pub fn new(receiver: &Arc<Receiver>, transaction: Transaction, message: Message) -> Self {
+    pub fn new(receiver: &Arc<Receiver>, transaction: Transaction, arrived: Arrived) -> Self {
         let mut targets: Vec<Target> = Vec::new();
         let mut known: HashMap<Mailbox, usize> = HashMap::new();
-        for (path, recipients) in &transaction.recipients {
+        let mut groups = Groups::new(transaction.recipients.len(), transaction.prdr);
+        for (rcpt, (path, recipients)) in transaction.recipients.iter().enumerate() {
             for recipient in recipients {
                 match known.entry(recipient.mailbox.clone()) {
                     Entry::Vacant(entry) => {
                         entry.insert(targets.len());
-                        targets.push(Target { forward_path: path.clone(), recipient: recipient.clone() });
+                        targets.push(Target { forward_path: path.clone(), recipient: recipient.clone(), rcpt });
                     }
-                    Entry::Occupied(entry) => targets[*entry.get()].also_reached_by(path),
+                    Entry::Occupied(entry) => {
+                        let target = &mut targets[*entry.get()];
+                        target.also_reached_by(path);
+                        groups.join(target.rcpt, rcpt);
+                    }
                 }
             }
         }
+        let origin = transaction.is_relay.then(|| relay::origin(&arrived.message, &receiver.trusted_relays)).flatten();
         Arrival {
             receiver: receiver.clone(),
             transaction: Arc::new(transaction),
-            message: Arc::new(message),
+            message: Arc::new(arrived.message),
+            _room: Arc::new(arrived.room),
             targets: targets.into(),
+            groups: Arc::new(groups),
+            origin,
         }
+    }
+
+    /// Puts the recipients on record, and who sent it.
+    pub fn put_on(&self, record: &mut journal::Transaction) {
+        let of = |target: &Target| journal::Recipient::of(&target.forward_path, &target.recipient.mailbox);
+        record.recipients = self.targets.iter().map(of).collect();
+        if let Some(Origin { address, helo }) = &self.origin {
+            record.client.address = *address;
+            record.helo = helo.clone().map(|host| Helo { host, extended: true });
+        }
+    }
+
+    /// Decides what becomes of the message, and does it: a verdict for each RCPT, in their order, and what the positive ones
+    /// are a receipt for.
+    pub async fn settle(&self, record: &mut journal::Transaction) -> (Vec<Verdict>, Receipt) {
+        let known = match self.look_up().await {
+            Ok(known) => known,
+            Err(verdict) => {
+                record.recipients.iter_mut().for_each(|recipient| recipient.conclude(&verdict));
+                return (vec![verdict; self.groups.rcpts()], Receipt::new());
+            }
+        };
+        let (keys, groups) = self.group(known, record);
+        let by_group = self.judge_and_deliver(groups, record).await;
+        let verdict = |rcpt| by_group.get(&self.groups.of(rcpt)).unwrap_or(&Verdict::Defer(Cause::Internal));
+        let mut receipt = Receipt::new();
+        for ((target, key), recipient) in self.targets.iter().zip(keys).zip(&mut record.recipients) {
+            let verdict = verdict(target.rcpt);
+            recipient.conclude(verdict);
+            receipt.extend(verdict.is_positive().then_some(key));
+        }
+        ((0..self.groups.rcpts()).map(|rcpt| verdict(rcpt).clone()).collect(), receipt)
+    }
+
+    /// With PRDR and several RCPTs: 353, then a reply for each. They go on record.
+    pub fn replies(&self, verdicts: &[Verdict], record: &mut journal::Transaction) -> Vec<Reply> {
+        let paths = self.transaction.recipients.iter().map(|(path, _)| path);
+        if !self.transaction.prdr || verdicts.len() < 2 {
+            return Vec::new();
+        }
+        let id = record.id;
+        let each = paths.zip(verdicts).map(|(path, verdict)| verdict.reply_for(path, &id));
+        let replies: Vec<Reply> = std::iter::once(reply::reply_for_each()).chain(each).collect();
+        for (target, recipient) in self.targets.iter().zip(&mut record.recipients) {
+            recipient.reply = replies.get(target.rcpt + 1).map(ToString::to_string);
+        }
+        replies
+    }
+
+    /// Why a message is in Junk that a trusted relay brought and that anybody else would have been refused.
+    pub fn junk_cause(&self, verdict: &Verdict, record: &journal::Transaction) -> Option<&'static str> {
+        let relayed_junk = self.transaction.is_relay && *verdict == Verdict::Deliver(Folder::Junk);
+        record.recipients.iter().filter(|_| relayed_junk).find_map(|recipient| recipient.cause)
     }
 
     /// Who has this very message already? They take no part in what follows (RFC 1047).
-    pub async fn look_up(&self, record: &mut journal::Transaction) -> Result<Known, Verdict> {
+    async fn look_up(&self) -> Result<Known, Verdict> {
         let arrival = self.clone();
-        let (receipt, seen) = blocking(move || arrival.look_up_blocking()).await?;
-        let mut claimed = Vec::new();
-        for (at, (target, seen)) in self.targets.iter().zip(seen).enumerate() {
-            let mut recipient = journal::Recipient::of(&target.forward_path, &target.recipient.mailbox);
-            recipient.duplicate = matches!(seen, ledger::Seen::Delivered);
-            record.recipients.push(recipient);
+        blocking(move || {
+            let digest = ledger::Digest::of(&arrival.message);
+            let from = &arrival.transaction.reverse_path;
+            let key = |to: &Target| ledger::Key::new(from, &to.forward_path, &to.recipient.mailbox, &digest);
+            let keys: Receipt = arrival.targets.iter().map(key).collect();
+            let seen = arrival.receiver.ledger.look_up(&keys);
+            Known { keys, seen }
+        })
+        .await
+        .map_err(Verdict::Defer)
+    }
+
+    /// Sorts what the ledger said by group.
+    fn group(&self, known: Known, record: &mut journal::Transaction) -> (Receipt, BTreeMap<usize, Group>) {
+        let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
+        for (at, seen) in known.seen.into_iter().enumerate() {
+            let group = groups.entry(self.groups.of(self.targets[at].rcpt)).or_default();
             match seen {
-                ledger::Seen::New(claim) => claimed.push(Claimed { target: at, claim }),
-                ledger::Seen::InFlight => return Err(Verdict::Defer(Cause::InFlight)),
+                ledger::Seen::New(claim) => group.claimed.push((at, claim)),
+                ledger::Seen::InFlight => group.in_flight = true,
+                ledger::Seen::Delivered => {
+                    group.somebody_has_it = true;
+                    record.recipients[at].duplicate = true;
+                }
                 // Targets are distinct mailboxes: nothing is asked twice.
-                ledger::Seen::Delivered | ledger::Seen::Repeated => {}
+                ledger::Seen::Repeated => {}
             }
         }
-        Ok(Known { receipt, claimed })
+        (known.keys, groups)
     }
 
-    fn look_up_blocking(&self) -> (Receipt, Vec<ledger::Seen>) {
-        let digest = ledger::Digest::of(&self.message);
-        let reverse_path = &self.transaction.reverse_path;
-        let key =
-            |target: &Target| ledger::Key::new(reverse_path, &target.forward_path, &target.recipient.mailbox, &digest);
-        let keys: Receipt = self.targets.iter().map(key).collect();
-        let seen = self.receiver.ledger.look_up(&keys);
-        (keys, seen)
-    }
-
-    /// Examines the message, judges it for each recipient that has not got it, and delivers it to those that may have it.
-    /// 250 is a receipt for those who had it already, too.
-    pub async fn judge_and_deliver(&self, known: Known, record: &mut journal::Transaction) -> (Verdict, Receipt) {
-        let Known { receipt, claimed } = known;
-        if claimed.is_empty() {
-            // All have it: the reply got lost the last time.
-            return (Verdict::Accept, receipt);
+    /// Examines the message, judges it for each recipient that has not got it, and delivers it to those that may have it: a
+    /// verdict for each group.
+    async fn judge_and_deliver(
+        &self,
+        groups: BTreeMap<usize, Group>,
+        record: &mut journal::Transaction,
+    ) -> BTreeMap<usize, Verdict> {
+        let mut verdicts = BTreeMap::new();
+        let mut open = Vec::new();
+        for (number, group) in groups {
+            match group {
+                Group { in_flight: true, .. } => drop(verdicts.insert(number, Verdict::Defer(Cause::InFlight))),
+                // All have it: the reply got lost the last time.
+                Group { claimed, .. } if claimed.is_empty() => drop(verdicts.insert(number, Verdict::Accept)),
+                group => open.push((number, group)),
+            }
+        }
+        if open.is_empty() {
+            return verdicts;
         }
         let examination = self.examine().await;
         examination.put_on(record);
-        let verdicts = self.judge(&examination, &claimed).await;
-        let somebody_has_it = claimed.len() < self.targets.len();
-        let verdict = match verdict::reconcile(&verdicts, somebody_has_it) {
-            Outcome::Refused(verdict) => verdict,
-            Outcome::Delivered(folders) => self.deliver(claimed, folders, examination, record).await,
-        };
-        match verdict {
-            Verdict::Accept | Verdict::Deliver(_) => (verdict, receipt),
-            Verdict::Defer(_) | Verdict::Reject(_) => (verdict, Receipt::new()),
+        let judged = self.judge(&examination, &open, record).await;
+        let whole = verdict::refusal_for_all(judged.iter().flatten()).cloned();
+        let mut orders = Vec::new();
+        for ((number, group), judged) in open.into_iter().zip(judged) {
+            let outcome = match &whole {
+                Some(verdict) => Outcome::Refused(verdict.clone()),
+                None => verdict::reconcile(&judged, group.somebody_has_it),
+            };
+            match outcome {
+                Outcome::Refused(verdict) => drop(verdicts.insert(number, verdict)),
+                Outcome::Delivered(folders) => {
+                    let order = |((target, claim), folder)| Order { target, claim, folder };
+                    orders.push((number, group.claimed.into_iter().zip(folders).map(order).collect()));
+                }
+            }
         }
+        verdicts.extend(self.deliver(orders, examination, record).await);
+        verdicts
     }
 
     async fn examine(&self) -> Examination {
-        let Transaction { client, iprev, spf, .. } = &*self.transaction;
-        let (examiner, sender) = (&self.receiver.examiner, self.transaction.sender());
+        let sender = self.sender();
         let started = Instant::now();
-        let spf = spf.get_or_init(|| examiner.spf(&sender)).await.clone();
-        let iprev = iprev.get_or_init(|| examiner.iprev(Some(client.address))).await.clone();
+        let (spf, iprev) = self.look_up_client(&sender).await;
         let waited = started.elapsed();
-        let mut examination = examiner.examine(&self.message, &sender, spf, iprev).await;
+        let mut examination = self.receiver.examiner.examine(&self.message, &sender, spf, iprev).await;
         examination.authentication_time += waited;
         examination
     }
 
-    async fn judge(&self, examination: &Examination, claimed: &[Claimed]) -> Vec<Verdict> {
+    /// Who sent it: the client, or behind a trusted relay that relay's client.
+    fn sender(&self) -> Sender {
+        let sender = self.transaction.sender();
+        if !self.transaction.is_relay {
+            return sender;
+        }
+        let address = self.origin.as_ref().map(|origin| origin.address);
+        let helo = self.origin.as_ref().and_then(|origin| origin.helo.clone());
+        Sender { address, helo, ..sender }
+    }
+
+    /// SPF and iprev: begun long ago, but for the client of a relay.
+    async fn look_up_client(&self, sender: &Sender) -> (Spf, Iprev) {
+        let Transaction { client, is_relay, iprev, spf, .. } = &*self.transaction;
+        let examiner = &self.receiver.examiner;
+        match (is_relay, sender.address) {
+            (false, _) => {
+                let spf = spf.get_or_init(|| examiner.spf(sender)).await.clone();
+                (spf, iprev.get_or_init(|| examiner.iprev(Some(client.address))).await.clone())
+            }
+            (true, Some(address)) => {
+                // A client that is known by its address alone is checked by its reverse-path.
+                let helo = sender.helo.clone().or(Some(Host::Literal(address)));
+                let sender = Sender { helo, ..sender.clone() };
+                tokio::join!(examiner.spf(&sender), examiner.iprev(Some(address)))
+            }
+            (true, None) => {
+                let (result, identity) = (MethodResult::None, SpfIdentity::MailFrom);
+                let reason = Some("the relay does not say who its client was");
+                (Spf { result, identity, domain: None, reason }, examiner.iprev(None).await)
+            }
+        }
+    }
+
+    /// Everybody's verdict, group by group. Why somebody would refuse it goes on record.
+    async fn judge(
+        &self,
+        examination: &Examination,
+        groups: &[(usize, Group)],
+        record: &mut journal::Transaction,
+    ) -> Vec<Vec<Verdict>> {
         let dmarc_may_defer = match &examination.authentication {
             Some(authentication) => self.dmarc_may_defer(authentication).await,
             None => false,
@@ -153,18 +297,21 @@ impl Arrival {
             dmarc_may_defer,
             score: examination.hits.score(),
         };
-        let judge = |claimed: &Claimed| {
-            let Recipient { policy, class, .. } = &self.targets[claimed.target].recipient;
-            verdict::decide(&evidence, policy, *class)
+        let mut judge = |(target, _): &(usize, ledger::Claim)| {
+            let Recipient { policy, class, .. } = &self.targets[*target].recipient;
+            let verdict = verdict::decide(&evidence, policy, *class);
+            record.recipients[*target].cause = verdict.cause().map(Cause::name);
+            if self.transaction.is_relay { verdict.behind_relay() } else { verdict }
         };
-        claimed.iter().map(judge).collect()
+        groups.iter().map(|(_, group)| group.claimed.iter().map(&mut judge).collect()).collect()
     }
 
     /// A DMARC record that cannot be looked up defers for some hours from the first failure; where SPF or DKIM passed for
     /// the author domain itself, nothing is in doubt.
     async fn dmarc_may_defer(&self, authentication: &Authentication) -> bool {
         let Some(author) = authentication.dmarc.author_domain.clone() else { return false };
-        let (receiver, client) = (self.receiver.clone(), self.transaction.client.address);
+        let client = self.origin.as_ref().map_or(self.transaction.client.address, |origin| origin.address);
+        let receiver = self.receiver.clone();
         if authentication.dmarc.result != MethodResult::TempError {
             if receiver.deferrals.is_empty() {
                 return false;
@@ -179,118 +326,40 @@ impl Arrival {
         blocking(move || receiver.deferrals.on_failure(&author, client, Timestamp::now())).await.unwrap_or(false)
     }
 
+    /// Delivers to one group after the other: a verdict for each.
     async fn deliver(
         &self,
-        claimed: Vec<Claimed>,
-        folders: Vec<Folder>,
+        groups: Vec<(usize, Vec<Order>)>,
         examination: Examination,
         record: &mut journal::Transaction,
-    ) -> Verdict {
+    ) -> Vec<(usize, Verdict)> {
+        if groups.is_empty() {
+            return Vec::new();
+        }
         let started = Instant::now();
-        let (arrival, to) = (self.clone(), folders.clone());
-        let targets: Vec<usize> = claimed.iter().map(|claimed| claimed.target).collect();
-        let delivered = blocking(move || arrival.deliver_blocking(claimed, &to, &examination)).await;
+        let (numbers, groups): (Vec<usize>, Vec<Vec<Order>>) = groups.into_iter().unzip();
+        let plan = |orders: &Vec<Order>| orders.iter().map(|order| (order.target, order.folder)).collect();
+        let plans: Vec<Vec<(usize, Folder)>> = groups.iter().map(plan).collect();
+        let arrival = self.clone();
+        let delivered = blocking(move || arrival.deliver_blocking(groups, &examination)).await;
         record.durations.delivery = started.elapsed();
-        match delivered {
-            Ok(Ok(_)) => {
-                for (target, folder) in targets.into_iter().zip(&folders) {
-                    record.recipients[target].folder = Some(*folder);
-                }
-                let all_junk = folders.iter().all(|folder| *folder == Folder::Junk);
-                Verdict::Deliver(if all_junk { Folder::Junk } else { Folder::Inbox })
-            }
-            Ok(Err(trouble)) => Verdict::Defer(cause_of(&trouble)),
-            Err(verdict) => verdict,
-        }
-    }
-
-    fn deliver_blocking(
-        &self,
-        claimed: Vec<Claimed>,
-        folders: &[Folder],
-        examination: &Examination,
-    ) -> Result<delivery::Delivered, Trouble> {
-        let Receiver { hostname, line_endings, .. } = &*self.receiver;
-        let common = self.common_trace(examination);
-        let copies = claimed.into_iter().zip(folders).map(|(claimed, folder)| {
-            let target = &self.targets[claimed.target];
-            delivery::Copy {
-                claim: claimed.claim,
-                maildir: target.recipient.maildir.clone(),
-                folder: match folder {
-                    Folder::Inbox => delivery::Folder::Inbox,
-                    Folder::Junk => delivery::Folder::Named(target.recipient.policy.junk_folder.clone()),
-                },
-                trace: self.trace(target, &common, examination),
-            }
-        });
-        let removed = |field: &Field<'_>| is_removed(field, hostname);
-        let mail = Mail { message: &self.message, line_endings: *line_endings, removed: &removed };
-        delivery::stage(&mail, copies.collect())?.commit()
-    }
-
-    /// The trace fields that say the same for every recipient.
-    fn common_trace(&self, examination: &Examination) -> String {
-        let authentication = &examination.authentication;
-        authentication.as_ref().map(|found| found.field(&self.receiver.hostname)).unwrap_or_default()
-    }
-
-    /// All trace fields of one copy (RFC 5321 section 4.4), top to bottom.
-    fn trace(&self, target: &Target, common: &str, examination: &Examination) -> Vec<u8> {
-        let Transaction { client, helo, id, time, reverse_path, .. } = &*self.transaction;
-        let iprev = examination.authentication.as_ref().map(|found| &found.iprev);
-        let reception = trace::Reception {
-            client,
-            helo: helo.as_ref(),
-            client_name: iprev.and_then(|iprev| iprev.name.as_ref()).map(|name| name.as_str()),
-            hostname: &self.receiver.hostname,
-            id,
-            time: *time,
+        let verdicts: Vec<Verdict> = match delivered {
+            Ok(results) => plans.iter().zip(results).map(|(plan, result)| conclude(plan, result, record)).collect(),
+            // Nobody knows what was done: the ledger will.
+            Err(cause) => vec![Verdict::Defer(cause); plans.len()],
         };
-        let fields = [
-            trace::return_path(reverse_path),
-            trace::delivered_to(&target.recipient.mailbox),
-            trace::received(&reception, &target.forward_path),
-            common.to_owned(),
-            rules::spam_status_fields(&examination.hits, target.recipient.policy.junk_score),
-        ];
-        fields.concat().into_bytes()
+        numbers.into_iter().zip(verdicts).collect()
     }
 }
 
-/// Fields of the message that only we may write: they would be taken for our word.
-fn is_removed(field: &Field<'_>, hostname: &str) -> bool {
-    let spam = field.name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"X-Spam-"));
-    spam || field.is("Return-Path") || authentication::is_forged(field, hostname)
-}
-
-fn cause_of(trouble: &Trouble) -> Cause {
-    match trouble.kind() {
-        Kind::Full => Cause::StorageFull,
-        _ => Cause::StorageFailed,
+/// How the delivery to one group ended. Where its copies are goes on record.
+fn conclude(plan: &[(usize, Folder)], result: Result<(), Trouble>, record: &mut journal::Transaction) -> Verdict {
+    if let Err(trouble) = result {
+        return Verdict::Defer(cause_of(&trouble));
     }
-}
-
-/// How long a sender waits for storage before it is told to try again, in seconds: they wait ten minutes (RFC 5321 section
-/// 4.5.3.2.6), and a file system that hangs may hang for ever.
-const STORAGE_SECONDS_MAX: u64 = 240;
-
-/// Runs what blocks on a thread that may. A panic there is ours, and defers this message alone. Past the deadline the work
-/// goes on, with its claims: the sender's retry finds them in flight, and later the message delivered.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Verdict> {
-    let work = tokio::task::spawn_blocking(work);
-    match tokio::time::timeout(Duration::from_secs(STORAGE_SECONDS_MAX), work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "a delivery thread failed: the message is deferred");
-            Err(Verdict::Defer(Cause::Internal))
-        }
-        Err(_) => {
-            tracing::error!(
-                seconds = STORAGE_SECONDS_MAX,
-                "storage does not answer: the message is deferred; is a file system hanging?"
-            );
-            Err(Verdict::Defer(Cause::StorageFailed))
-        }
+    for (target, folder) in plan {
+        record.recipients[*target].folder = Some(*folder);
     }
+    let all_junk = plan.iter().all(|(_, folder)| *folder == Folder::Junk);
+    Verdict::Deliver(if all_junk { Folder::Junk } else { Folder::Inbox })
 }

@@ -4,18 +4,30 @@
 //! client     (connect)       iprev starts
 //! sender     (MAIL)          SPF starts
 //! recipient  (RCPT)          does the mailbox exist?
+//! Incoming   (DATA)          memory, or a temporary file
 //! message    (end of data)   ledger, examination, verdicts, delivery, record
 //! seen       (afterwards)    the client has seen our reply: the ledger may forget
 //! ```
 //!
+//! A client in `listen.trusted_relays` is a relay of ours: nothing is looked up for it. At the end of the data the Received
+//! field that it wrote says who its client was, and iprev and SPF run for that one.
+//!
 //! *Guarantees:* 250 at the end of data is said only after every copy and every directory is on disk. Trouble in writing
 //! mail is 4yz; trouble with state or DNS refuses nothing. Blocking work stays off the async workers.
 
+mod blocking;
+mod budget;
+mod copies;
 mod evidence;
 mod examine;
+mod groups;
 mod incoming;
 mod message;
+mod relay;
 mod set_up;
+mod spool;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 use std::sync::Arc;
@@ -32,7 +44,7 @@ use crate::envelope::{Client, Helo, Id, Tls};
 use crate::journal;
 use crate::mailbox::{Class, Lookup, Recipient};
 use crate::smtp::{Mail, Rcpt, Reply};
-use crate::verdict::{Cause, Question, Verdict};
+use crate::verdict::{self, Cause, Question, Verdict};
 
 pub use examine::{Examination, Examiner, Sender};
 pub use incoming::Incoming;
@@ -44,8 +56,10 @@ pub struct Visit {
     pub id: Id,
     /// Who is connected.
     pub client: Client,
+    /// It is a relay of ours, which passes on what others sent.
+    is_relay: bool,
     iprev: Arc<OnceCell<Iprev>>,
-    _looking_up: Background,
+    _looking_up: Option<Background>,
 }
 
 impl Visit {
@@ -60,8 +74,11 @@ pub struct Transaction {
     id: Id,
     connection: Id,
     client: Client,
+    is_relay: bool,
     helo: Option<Helo>,
     reverse_path: ReversePath,
+    smtputf8: bool,
+    prdr: bool,
     started: Instant,
     time: Timestamp,
     iprev: Arc<OnceCell<Iprev>>,
@@ -92,23 +109,28 @@ pub type Receipt = Vec<ledger::Key>;
 
 /// A client has connected: what can be found out about it starts now, and is waited for at the end of data.
 pub fn client(receiver: &Arc<Receiver>, id: Id, client: Client) -> Visit {
+    let is_relay = relay::is_trusted(client.address, &receiver.trusted_relays);
     let iprev = Arc::new(OnceCell::new());
     let (examiner, cell, address) = (receiver.examiner.clone(), iprev.clone(), client.address);
-    let looking_up = Background::start(async move {
+    let look_up = async move {
         cell.get_or_init(|| examiner.iprev(Some(address))).await;
-    });
-    Visit { id, client, iprev, _looking_up: looking_up }
+    };
+    let looking_up = (!is_relay).then(|| Background::start(look_up));
+    Visit { id, client, is_relay, iprev, _looking_up: looking_up }
 }
 
-/// MAIL: may this sender open a transaction? So far everybody may: refusals are spoken at RCPT and later, so that sender
-/// and recipient are on record. SPF starts.
+/// MAIL: may this sender open a transaction? Everybody may while there is room: refusals are spoken at RCPT and later, so
+/// that sender and recipient are on record. SPF starts.
 pub fn sender(receiver: &Arc<Receiver>, visit: &Visit, mail: &Mail<'_>) -> (Transaction, Reply) {
     let mut transaction = Transaction {
         id: journal::new_id(),
         connection: visit.id,
         client: visit.client.clone(),
+        is_relay: visit.is_relay,
         helo: mail.helo().cloned(),
         reverse_path: mail.envelope().reverse_path.clone(),
+        smtputf8: mail.envelope().smtputf8,
+        prdr: mail.envelope().prdr,
         started: Instant::now(),
         time: Timestamp::now(),
         iprev: visit.iprev.clone(),
@@ -116,10 +138,17 @@ pub fn sender(receiver: &Arc<Receiver>, visit: &Visit, mail: &Mail<'_>) -> (Tran
         looking_up: None,
         recipients: Vec::new(),
     };
+    // RFC 1870 section 6.1: what cannot be taken now is better refused before it is sent.
+    if mail.envelope().size_octets.is_some_and(|octets| !receiver.budget.has_room_for(octets, visit.client.address)) {
+        let reply = Verdict::Defer(Cause::NoRoom).reply(Question::Sender, &transaction.id);
+        transaction.log_refused_sender(&Cause::NoRoom, &reply);
+        return (transaction, reply);
+    }
     let (examiner, cell, sender) = (receiver.examiner.clone(), transaction.spf.clone(), transaction.sender());
-    transaction.looking_up = Some(Background::start(async move {
+    let look_up = async move {
         cell.get_or_init(|| examiner.spf(&sender)).await;
-    }));
+    };
+    transaction.looking_up = (!visit.is_relay).then(|| Background::start(look_up));
     let reply = Verdict::Accept.reply(Question::Sender, &transaction.id);
     (transaction, reply)
 }
@@ -150,23 +179,51 @@ pub struct Replies {
 
 /// The end of the mail data: what becomes of the message? Hands back the replies, and what to release once they are seen.
 pub async fn message(receiver: &Arc<Receiver>, transaction: Transaction, incoming: Incoming) -> (Replies, Receipt) {
-    let message = incoming.into_message();
-    let mut record = transaction.record(message.octets().len() as u64);
-    let arrival = message::Arrival::new(receiver, transaction, message);
-    let (verdict, receipt) = match arrival.look_up(&mut record).await {
-        Ok(known) => arrival.judge_and_deliver(known, &mut record).await,
-        Err(verdict) => (verdict, Receipt::new()),
-    };
-    let reply = verdict.reply(Question::Message, &record.id);
-    record.conclude(verdict.name(), verdict.cause().map(Cause::name), &reply);
+    let (replies, receipt, record) = conclude(receiver, transaction, incoming).await;
     receiver.counters.count(&record);
     record.log();
-    (Replies { each: Vec::new(), last: reply }, receipt)
+    (replies, receipt)
+}
+
+async fn conclude(
+    receiver: &Arc<Receiver>,
+    transaction: Transaction,
+    incoming: Incoming,
+) -> (Replies, Receipt, journal::Transaction) {
+    let mut record = transaction.record(incoming.octets());
+    let arrived = match incoming.arrive().await {
+        Ok(arrived) => arrived,
+        Err(cause) => return not_arrived(transaction, record, cause),
+    };
+    let arrival = message::Arrival::new(receiver, transaction, arrived);
+    arrival.put_on(&mut record);
+    let (verdicts, receipt) = arrival.settle(&mut record).await;
+    let last = verdict::sum_up(&verdicts);
+    let each = arrival.replies(&verdicts, &mut record);
+    let replies = Replies { each, last: last.reply(Question::Message, &record.id) };
+    let cause = last.cause().map(Cause::name).or_else(|| arrival.junk_cause(&last, &record));
+    record.conclude(last.name(), cause, &replies.last);
+    (replies, receipt, record)
+}
+
+/// There was no room for the message, or no disk that would keep it: nobody gets it now.
+fn not_arrived(
+    transaction: Transaction,
+    mut record: journal::Transaction,
+    cause: Cause,
+) -> (Replies, Receipt, journal::Transaction) {
+    record.recipients = transaction.recipients_on_record();
+    let verdict = Verdict::Defer(cause);
+    record.recipients.iter_mut().for_each(|recipient| recipient.conclude(&verdict));
+    let last = verdict.reply(Question::Message, &record.id);
+    record.conclude(verdict.name(), verdict.cause().map(Cause::name), &last);
+    (Replies { each: Vec::new(), last }, Receipt::new(), record)
 }
 
 /// Mail data that broke the protocol is refused by this reply: it goes on record as well. Hands it back with its id.
 pub fn refused(receiver: &Receiver, transaction: Transaction, octets: u64, reply: Reply) -> Replies {
     let mut record = transaction.record(octets);
+    record.recipients = transaction.recipients_on_record();
     let reply = reply.cite(&record.id);
     record.conclude("reject", Some("protocol"), &reply);
     receiver.counters.count(&record);
@@ -177,9 +234,7 @@ pub fn refused(receiver: &Receiver, transaction: Transaction, octets: u64, reply
 /// A transaction was given up before its end, by RSET or with the connection: it goes on record as well.
 pub fn abandoned(transaction: Transaction) {
     let mut record = transaction.record(0);
-    let recipients =
-        transaction.recipients.iter().flat_map(|(path, recipients)| recipients.iter().map(move |r| (path, r)));
-    record.recipients = recipients.map(|(path, recipient)| journal::Recipient::of(path, &recipient.mailbox)).collect();
+    record.recipients = transaction.recipients_on_record();
     record.verdict = "abandoned";
     record.log();
 }
@@ -220,6 +275,7 @@ impl Transaction {
             id: self.id,
             connection: self.connection,
             client: self.client.clone(),
+            relay: self.is_relay.then_some(self.client.address),
             helo: self.helo.clone(),
             reverse_path: self.reverse_path.to_string(),
             recipients: Vec::new(),
@@ -234,16 +290,35 @@ impl Transaction {
         }
     }
 
+    /// The recipients, before anything became of them.
+    fn recipients_on_record(&self) -> Vec<journal::Recipient> {
+        let recipients =
+            self.recipients.iter().flat_map(|(path, recipients)| recipients.iter().map(move |r| (path, r)));
+        recipients.map(|(path, recipient)| journal::Recipient::of(path, &recipient.mailbox)).collect()
+    }
+
+    fn log_refused_sender(&self, cause: &Cause, reply: &Reply) {
+        tracing::info!(
+            target: "mxkeep::sender",
+            id = %self.id,
+            connection = %self.connection,
+            client = %self.client.address,
+            from = self.reverse_path.to_string().as_str(),
+            cause = cause.name(),
+            reply = reply.to_string().as_str(),
+        );
+    }
+
     fn log_refused_recipient(&self, path: &ForwardPath, cause: &Cause, reply: &Reply) {
         tracing::info!(
             target: "mxkeep::recipient",
             id = %self.id,
             connection = %self.connection,
             client = %self.client.address,
-            from = %self.reverse_path,
-            to = %path,
+            from = self.reverse_path.to_string().as_str(),
+            to = path.to_string().as_str(),
             cause = cause.name(),
-            reply = %reply,
+            reply = reply.to_string().as_str(),
         );
     }
 }

@@ -1,30 +1,33 @@
-//! What the mail path needs, opened in order: store, ledger, recovery, rules, resolver.
+//! What the mail path needs, opened in order: resolver, rules, store, ledger, recovery, temporary files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Examiner;
+use super::budget::Budget;
+use super::{Examiner, spool};
 use crate::authentication::Authenticator;
-use crate::config::{Config, LineEndings};
+use crate::config::{Config, Limits, LineEndings, Network};
 use crate::delivery::{self, ledger::Ledger};
 use crate::dns::{DnsError, Resolver};
 use crate::journal::Counters;
 use crate::mailbox::Mailboxes;
 use crate::reputation::deferral::Deferrals;
-use crate::rules::{self, Rules};
+use crate::rules::{self, Diagnostic, Rules};
 use crate::store::{Store, StoreError};
 
 /// Everything that the mail path needs, open.
 pub struct Receiver {
     pub(super) hostname: String,
     pub(super) line_endings: LineEndings,
+    pub(super) trusted_relays: Vec<Network>,
     pub(super) mailboxes: Mailboxes,
     pub(super) examiner: Examiner,
     pub(super) ledger: Ledger,
-    pub(super) deferrals: Deferrals,
+    pub(super) deferrals: Arc<Deferrals>,
     pub(super) counters: Arc<Counters>,
+    pub(super) budget: Arc<Budget>,
 }
 
 /// Why the mail path cannot be opened.
@@ -46,21 +49,48 @@ pub enum SetUpError {
 
 impl Receiver {
     /// Opens everything, and settles what the last run left behind. Blocks.
-    pub fn set_up(config: Config) -> Result<Self, SetUpError> {
-        let examiner = Examiner::from_config(&config)?;
-        let store = open_store(&store_directory(&config))?;
-        let mailboxes = Mailboxes::new(&config);
+    pub fn set_up(config: &Config) -> Result<Self, SetUpError> {
+        let examiner = Examiner::from_config(config, log_diagnostic)?;
+        let store = open_store(&store_directory(config))?;
+        let mailboxes = Mailboxes::new(config);
         let ledger = Ledger::new(store.clone());
         delivery::recover(&ledger, &mailboxes.all_maildirs());
+        let spool_directory = config.storage.state.join("tmp");
+        spool::set_up(&spool_directory);
         Ok(Receiver {
             hostname: config.hostname.to_string(),
             line_endings: config.storage.line_endings,
+            trusted_relays: config.listen.trusted_relays.clone(),
             mailboxes,
             examiner,
             ledger,
-            deferrals: Deferrals::open(store, Timestamp::now()),
+            deferrals: Arc::new(Deferrals::open(store, Timestamp::now())),
             counters: Arc::default(),
+            budget: Arc::new(Budget::new(&config.limits, spool_directory)),
         })
+    }
+
+    /// The mail path of another configuration, over the same store, ledger and counters. What is doubtful in the rules goes
+    /// to `diagnose`. Nothing is recovered: intents in the ledger and files under `tmp/` are deliveries that are under way,
+    /// in the Maildirs of new mailboxes as well, for these may have had another name until now. Blocks.
+    pub fn reload(&self, config: &Config, diagnose: impl FnMut(&Diagnostic)) -> Result<Self, SetUpError> {
+        let examiner = Examiner::from_config(config, diagnose)?;
+        Ok(Receiver {
+            hostname: config.hostname.to_string(),
+            line_endings: config.storage.line_endings,
+            mailboxes: Mailboxes::new(config),
+            examiner,
+            trusted_relays: config.listen.trusted_relays.clone(),
+            ledger: self.ledger.clone(),
+            deferrals: self.deferrals.clone(),
+            counters: self.counters.clone(),
+            budget: self.budget.clone(),
+        })
+    }
+
+    /// The limits of a configuration that is in force from now on.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.budget.set_limits(limits);
     }
 
     /// What was decided since the start.
@@ -88,22 +118,19 @@ impl Receiver {
 }
 
 impl Examiner {
-    /// The checks that a configuration asks for.
-    pub fn from_config(config: &Config) -> Result<Self, SetUpError> {
+    /// The checks that a configuration asks for. What is wrong with single rules goes to `diagnose`, and costs no mail.
+    pub fn from_config(config: &Config, diagnose: impl FnMut(&Diagnostic)) -> Result<Self, SetUpError> {
         let resolver = Resolver::new(&config.dns.servers)?;
-        let rules = load_rules(&config.rules.paths)?;
+        let (rules, diagnostics) = Rules::load(&config.rules.paths)?;
+        diagnostics.iter().for_each(diagnose);
         let authenticator = Authenticator::new(resolver, config.hostname.clone());
         Ok(Examiner::new(Some(authenticator), rules))
     }
 }
 
-/// Loads the rules; what is wrong with single ones is logged, and costs no mail.
-pub fn load_rules(paths: &[PathBuf]) -> Result<Rules, rules::LoadError> {
-    let (rules, diagnostics) = Rules::load(paths)?;
-    for diagnostic in diagnostics {
-        tracing::warn!("{diagnostic}");
-    }
-    Ok(rules)
+/// Puts what is wrong with a rule on record.
+pub fn log_diagnostic(diagnostic: &Diagnostic) {
+    tracing::warn!("{diagnostic}");
 }
 
 /// Opens the store, or one in memory where the disk is full: trouble with state refuses no mail.

@@ -24,6 +24,8 @@ pub struct Reception<'a> {
     pub client: &'a Client,
     /// What they called themselves.
     pub helo: Option<&'a Helo>,
+    /// SMTPUTF8 was given with MAIL (RFC 6531 section 3.4).
+    pub smtputf8: bool,
     /// The client's verified name (iprev), if it has one.
     pub client_name: Option<&'a str>,
     /// Our name.
@@ -34,15 +36,19 @@ pub struct Reception<'a> {
     pub time: Timestamp,
 }
 
-/// `Received` (RFC 5321 section 4.4; the protocol's name by RFC 3848). Each copy names its own recipient only.
+/// `Received` (RFC 5321 section 4.4; the protocol's name by RFC 3848 and RFC 6531 section 4.3). Each copy names its own
+/// recipient only.
 pub fn received(reception: &Reception, forward_path: &ForwardPath) -> String {
-    let Reception { client, helo, client_name, hostname, id, time } = reception;
+    let Reception { client, helo, smtputf8, client_name, hostname, id, time } = reception;
     let name = helo.map_or_else(|| "unknown".to_owned(), |helo| helo.host.to_string());
     let extended = helo.is_some_and(|helo| helo.extended);
-    let with = match (&client.tls, extended) {
-        (Some(_), _) => "ESMTPS",
-        (None, true) => "ESMTP",
-        (None, false) => "SMTP",
+    // RFC 3848; RFC 6531 section 4.3.
+    let with = match (&client.tls, extended, smtputf8) {
+        (Some(_), _, true) => "UTF8SMTPS",
+        (None, _, true) => "UTF8SMTP",
+        (Some(_), _, false) => "ESMTPS",
+        (None, true, false) => "ESMTP",
+        (None, false, false) => "SMTP",
     };
     let tls = match &client.tls {
         Some(tls) => format!("\t(using {} with cipher {})\r\n", tls.version, tls.cipher),
@@ -82,6 +88,7 @@ mod tests {
         let reception = Reception {
             client: &client,
             helo: Some(&helo),
+            smtputf8: false,
             client_name: Some("ptr.example.com"),
             hostname: "mx.example.org",
             id: &id,
@@ -95,5 +102,17 @@ mod tests {
              \tby mx.example.org (mxkeep) with ESMTPS id -----------0\r\n\
              \tfor <alice@example.org>; Sun, 22 Nov 2026 18:39:54 +0000\r\n"
         );
+        let international = Reception { smtputf8: true, ..reception };
+        assert!(received(&international, &path).contains("(mxkeep) with UTF8SMTPS id"));
+        let clear = Client { tls: None, ..client.clone() };
+        let field = received(&Reception { client: &clear, ..international }, &path);
+        assert!(field.contains("(mxkeep) with UTF8SMTP id"));
+        // What we write we can read.
+        let field = received(&reception, &path);
+        let message = crate::message::Message::new(field.into_bytes());
+        let hop = crate::received::parse(&message.fields().next().unwrap()).unwrap();
+        assert_eq!(hop.address, Some(client.address));
+        let names = (hop.helo.as_deref(), hop.client_name.as_deref(), hop.by.as_str());
+        assert_eq!(names, (Some("out.example.com"), Some("ptr.example.com"), "mx.example.org"));
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::address::{Host, ReversePath};
 use crate::authentication::{DmarcPolicy, MethodResult};
+use crate::mime::Malformed;
 
 /// What was found out about a message while its sender was on the line.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,8 @@ pub struct Evidence<'a> {
     pub dmarc: Option<MethodResult>,
     /// What the author domain asks for where DMARC fails.
     pub dmarc_policy: Option<DmarcPolicy>,
+    /// What is wrong with the message's header and its parts.
+    pub malformed: Option<Malformed>,
 }
 
 /// What DKIM said of all signatures together (RFC 6376 section 6).
@@ -52,7 +55,7 @@ impl Evidence<'_> {
 pub type Eval = fn(&Evidence) -> bool;
 
 /// Every eval there is. All of them need the session: without evidence none is asked.
-const EVALS: [(&str, Eval); 26] = [
+const EVALS: [(&str, Eval); 27] = [
     ("check_for_spf_none", |e| e.spf == Some(MethodResult::None)),
     ("check_for_spf_neutral", |e| e.spf == Some(MethodResult::Neutral)),
     ("check_for_spf_pass", |e| e.spf == Some(MethodResult::Pass)),
@@ -79,6 +82,7 @@ const EVALS: [(&str, Eval); 26] = [
     ("check_iprev_fail", |e| matches!(e.iprev, Some(MethodResult::Fail | MethodResult::PermError))),
     ("check_helo_literal", |e| matches!(e.helo, Some(Host::Literal(_)))),
     ("check_dkim_unsigned", |e| e.dkim == Some(Signatures::Absent)),
+    ("check_malformed", |e| e.malformed.is_some_and(Malformed::any)),
     ("check_null_reverse_path", |e| matches!(e.reverse_path, Some(ReversePath::Null))),
 ];
 
@@ -105,5 +109,13 @@ mod tests {
             ["check_for_spf_softfail", "check_dkim_signed", "check_dkim_valid", "check_dkim_valid_author_sig"];
         assert_eq!(hits, expected);
         assert!(eval("check_bayes").is_none());
+        let check = eval("check_malformed").expect("it is in the table");
+        for (malformed, hits) in [
+            (None, false),
+            (Some(Malformed::default()), false),
+            (Some(Malformed { header_nul: true, ..Malformed::default() }), true),
+        ] {
+            assert_eq!(check(&Evidence { malformed, ..Evidence::default() }), hits);
+        }
     }
 }

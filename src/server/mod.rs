@@ -1,251 +1,265 @@
-//! The service: listeners, limits, start and stop.
+//! The service: listeners, limits, start, reload and stop.
 //!
 //! *Does:* opens what the mail path needs (store, ledger, rules, resolver, certificate), listens, accepts, and hands each
-//! client to [`connection::serve`].
-//! *Guarantees:* a server alone opens the store. Recovery is finished before the first client is served. IPv4-mapped IPv6
-//! addresses are unmapped at accept. An accept error (no descriptors left, say) never ends the service. When it stops,
-//! idle sessions get 421 and transactions have [`SHUTDOWN_SECONDS_MAX`] to end.
+//! client to [`crate::connection::serve`]. Takes another configuration without a restart ([`reload`]), and shows renewed
+//! certificates by itself.
+//! *Guarantees:* a server alone opens the store. Recovery is finished before the first client is served. An accept error
+//! (no descriptors left, say) never ends the service. Reloads come one after the other. When it stops, idle sessions get
+//! 421 and transactions have [`SHUTDOWN_SECONDS_MAX`] to end; those that have not then get 421 too.
 //! *Fails with:* [`StartError`], which says what to do, before anybody was answered.
 
-mod limits;
+mod accept;
+mod doors;
+mod error;
+mod generation;
+pub mod manager;
+mod reload;
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::net::SendFlags;
-use socket2::{Domain as Family, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
-use crate::config::{self, Config};
-use crate::connection::{self, Acceptor, Shared};
-use crate::envelope::Client;
+use crate::config::Config;
+use crate::connection::{Limiter, Phase};
 use crate::receive::{Receiver, SetUpError};
-use crate::smtp::{Settings, reply};
-use limits::Limiter;
+use accept::{SessionToken, accept};
+use doors::Doors;
+use generation::{Before, Generation, House, Service};
+
+pub use doors::{BACKLOG_CONNECTIONS_MAX, Inherited, Kind, Listening};
+pub use error::{ReloadError, StartError};
+pub use reload::Reloaded;
 
 /// How long transactions may go on when the service stops, in seconds.
 pub const SHUTDOWN_SECONDS_MAX: u64 = 30;
-/// Connections that may wait in the kernel to be accepted.
-const BACKLOG: i32 = 1024;
+/// After that: how long the rest may take to read their last reply, in seconds.
+pub const LAST_REPLIES_SECONDS_MAX: u64 = 5;
+/// How often the certificates' files are looked at, in seconds.
+pub const CERTIFICATES_SECONDS: u64 = 30;
 /// How often the state is swept, in seconds.
 const SWEEP_SECONDS: u64 = 3600;
-/// After a failed accept: the pause before the next one, in milliseconds.
-const ACCEPT_RETRY_MILLIS: u64 = 100;
-
-/// Why the service does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}. {}", listen_hint(.error))]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// Certificate or key.
-    #[error("{0}")]
-    Certificate(config::Problem),
-    /// The TLS library refuses the certificate or its own settings.
-    #[error("cannot set up TLS: {0}. See tls.certificate and tls.key.")]
-    Tls(rustls::Error),
-    /// What the mail path needs.
-    #[error(transparent)]
-    SetUp(#[from] SetUpError),
-}
-
-impl StartError {
-    /// Is it the configuration, or a file that it names, that has to be mended first?
-    pub fn is_configuration(&self) -> bool {
-        match self {
-            StartError::Certificate(_) | StartError::Tls(_) => true,
-            StartError::SetUp(error) => matches!(error, SetUpError::Rules(_) | SetUpError::Dns(_)),
-            StartError::Listen { .. } => false,
-        }
-    }
-}
-
-fn listen_hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "Ports below 1024 need root or the capability CAP_NET_BIND_SERVICE (setcap cap_net_bind_service=+ep, or AmbientCapabilities in the systemd unit)."
-        }
-        io::ErrorKind::AddrInUse => "Another program listens there (see `ss -ltnp`): stop it, or change listen.smtp.",
-        io::ErrorKind::AddrNotAvailable => "This host does not have that address: change listen.smtp.",
-        _ => "See listen.smtp.",
-    }
-}
+/// Reloads that may be asked for while one is under way.
+const RELOADS_WAITING_MAX: usize = 16;
 
 /// A service that listens and does not accept yet.
 pub struct Server {
-    listeners: Vec<TcpListener>,
-    addresses: Vec<SocketAddr>,
-    receiver: Arc<Receiver>,
-    settings: Arc<Settings>,
-    tls: Option<Acceptor>,
-    limiter: Arc<Limiter>,
+    doors: Doors,
+    house: Arc<House>,
+    file: PathBuf,
+    reloads: mpsc::Receiver<Asked>,
+    handle: Handle,
+    service: Service,
+}
+
+/// Somebody asked for a reload and waits for what comes of it.
+type Asked = oneshot::Sender<Result<Reloaded, ReloadError>>;
+
+/// What can be asked of a running service. Clones are cheap.
+#[derive(Clone)]
+pub struct Handle {
+    house: Arc<House>,
+    reloads: mpsc::Sender<Asked>,
+}
+
+impl Handle {
+    /// The mail path in force.
+    pub fn receiver(&self) -> Arc<Receiver> {
+        self.house.current().shared.receiver.clone()
+    }
+
+    /// Where the service listens.
+    pub fn listening(&self) -> Vec<Listening> {
+        self.house.current().listening.clone()
+    }
+
+    /// How long it runs, and how long the configuration in force has been.
+    pub fn ages(&self) -> (Duration, Duration) {
+        (self.house.started.elapsed(), self.house.current().since.elapsed())
+    }
+
+    /// For the service manager: what the service does, and what went wrong with the latest reload.
+    pub fn status(&self, failed: Option<&ReloadError>) -> String {
+        let listening: Vec<_> = self.listening().iter().map(ToString::to_string).collect();
+        let first = failed.and_then(|ReloadError(problems)| problems.first());
+        let failed = first.map(|problem| format!("; not reloaded: {problem}")).unwrap_or_default();
+        format!("Listening on {}{failed}", listening.join(", "))
+    }
+
+    /// Has the service load its configuration again, and says what came of it.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let (asked, answer) = oneshot::channel();
+        // A service that is gone drops the question.
+        let _ = self.reloads.send(asked).await;
+        answer.await.unwrap_or_else(|_| Err(ReloadError(vec!["the service is stopping: nothing was reloaded".into()])))
+    }
 }
 
 impl Server {
-    /// Opens everything and listens. Blocks on recovery: nobody is served before it is done.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
-        let tls = config.tls.as_ref().map(tls_acceptor).transpose()?;
-        let listeners = config.listen.smtp.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
-        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let settings = Arc::new(Settings {
-            hostname: config.hostname.to_string(),
-            message_octets_max: config.limits.message_octets_max,
-            recipients_max: config.limits.recipients_max,
-            starttls: tls.is_some(),
-            bad_commands_max: config.limits.bad_commands_max,
+    /// Opens everything and listens, on what the service manager handed over or else where the configuration says. Blocks
+    /// on recovery: nobody is served before it is done. The file is the one that a reload reads.
+    pub async fn start(config: Config, file: &Path, inherited: Vec<Inherited>) -> Result<Self, StartError> {
+        let certificates = generation::certificates(&config)?;
+        let doors = Doors::open(inherited, &config)?;
+        let config = Arc::new(config);
+        let set_up = tokio::task::spawn_blocking({
+            let config = config.clone();
+            move || Receiver::set_up(&config)
         });
-        let limiter = Arc::new(Limiter::new(config.limits.connections_max, config.limits.connections_per_client_max));
-        let set_up = tokio::task::spawn_blocking(move || Receiver::set_up(config));
         let receiver = Arc::new(set_up.await.map_err(|_| SetUpError::Panicked)??);
-        Ok(Server { listeners, addresses, receiver, settings, tls, limiter })
-    }
-
-    /// Where it listens, ports chosen by the system included.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// The mail path, for the control socket.
-    pub fn receiver(&self) -> &Arc<Receiver> {
-        &self.receiver
-    }
-
-    /// Serves until `stop` becomes true, and lets transactions end.
-    pub async fn run(self, stop: watch::Receiver<bool>) {
-        let mut accepting = JoinSet::new();
-        let (sessions, mut ended) = tokio::sync::mpsc::channel::<()>(1);
-        for listener in self.listeners {
-            let shared = Shared {
-                receiver: self.receiver.clone(),
-                settings: self.settings.clone(),
-                tls: self.tls.clone(),
-                shutdown: stop.clone(),
-            };
-            accepting.spawn(accept(listener, shared, self.limiter.clone(), sessions.clone()));
-        }
-        drop(sessions);
-        let sweeping = tokio::spawn(sweep(self.receiver));
-        while accepting.join_next().await.is_some() {}
-        // Every session holds a sender: the channel ends when the last of them does.
-        let all_ended = ended.recv();
-        if tokio::time::timeout(Duration::from_secs(SHUTDOWN_SECONDS_MAX), all_ended).await.is_err() {
-            tracing::warn!(seconds = SHUTDOWN_SECONDS_MAX, "stopping although transactions are still open");
-        }
-        sweeping.abort();
-    }
-}
-
-fn tls_acceptor(files: &config::TlsFiles) -> Result<Acceptor, StartError> {
-    let certified = config::load_certificate(files).map_err(StartError::Certificate)?;
-    Acceptor::new(certified).map_err(StartError::Tls)
-}
-
-/// Accepts until the service stops.
-async fn accept(listener: TcpListener, shared: Shared, limiter: Arc<Limiter>, sessions: tokio::sync::mpsc::Sender<()>) {
-    let mut stop = shared.shutdown.clone();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+        let limiter = Arc::new(Limiter::new(&config.limits));
+        let service = Service { limiter, phase: watch::Sender::new(Phase::Serving) };
+        let generation = Generation {
+            shared: generation::shared(&config, receiver, certificates.as_ref(), &service),
+            certificates: certificates.map(|(certificates, _)| certificates),
+            listening: doors.listening().collect(),
+            before: Before::of(&config),
+            since: Instant::now(),
         };
-        match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &shared, &limiter, &sessions),
-            Err(error) => {
-                tracing::error!(%error, "cannot accept a connection; if descriptors ran out, raise LimitNOFILE");
-                tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MILLIS)).await;
+        let house = Arc::new(House::new(generation));
+        let (ask, reloads) = mpsc::channel(RELOADS_WAITING_MAX);
+        let handle = Handle { house: house.clone(), reloads: ask };
+        // Relative to where the service was started, wherever that is.
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        Ok(Server { doors, house, file, reloads, handle, service })
+    }
+
+    /// To ask it things while it runs.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves until `stop` becomes true, and lets transactions end, for so long at most.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>, patience: Duration) {
+        let mut accepting = JoinSet::new();
+        let (sessions, ended) = mpsc::channel::<()>(1);
+        self.open_doors(&mut accepting, &sessions);
+        let chores = [tokio::spawn(sweep(self.house.clone())), tokio::spawn(refresh(self.house.clone()))];
+        loop {
+            let asked = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(asked) = self.reloads.recv() => asked,
+                Some(_) = accepting.join_next() => continue,
+            };
+            // Dropped half-way it has changed nothing.
+            let result = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                result = self.reload(&mut accepting, &sessions) => result,
+            };
+            // Who asked may have gone.
+            let _ = asked.send(result);
+        }
+        chores.iter().for_each(JoinHandle::abort);
+        self.stop(accepting, sessions, ended, patience).await;
+    }
+
+    /// Begins to accept at every door where nobody does.
+    fn open_doors(&mut self, accepting: &mut JoinSet<()>, sessions: &SessionToken) {
+        for door in self.doors.iter_mut() {
+            if let Some(closed) = door.closed.take() {
+                let at = (door.listening, door.listener.clone());
+                accepting.spawn(accept(at, closed, self.house.clone(), sessions.clone()));
             }
+        }
+    }
+
+    /// Loads the configuration again. Serves on meanwhile; what cannot be had as a whole changes nothing.
+    async fn reload(&mut self, accepting: &mut JoinSet<()>, sessions: &SessionToken) -> Result<Reloaded, ReloadError> {
+        manager::reloading();
+        let (file, current) = (self.file.clone(), self.house.current());
+        let prepared = tokio::task::spawn_blocking(move || reload::prepare(&file, &current)).await;
+        let swapped = prepared.unwrap_or_else(|_| Err(reload::panicked())).and_then(|prepared| self.swap(prepared));
+        match &swapped {
+            Ok(reloaded) => {
+                self.open_doors(accepting, sessions);
+                reloaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                tracing::info!("reloaded {}. {}", reloaded.file.display(), reloaded.summary);
+            }
+            Err(ReloadError(problems)) => {
+                problems.iter().for_each(|problem| tracing::error!("{problem}"));
+                tracing::error!("not reloaded: the configuration in force stays as it is");
+            }
+        }
+        manager::ready(&self.handle.status(swapped.as_ref().err()));
+        swapped
+    }
+
+    /// Puts in force what was built, at once.
+    fn swap(&mut self, prepared: reload::Prepared) -> Result<Reloaded, ReloadError> {
+        let reload::Prepared { config, receiver, certificates, mut reloaded } = prepared;
+        let before = self.house.current();
+        if let Some(why) = self.doors.unusable(&config) {
+            return Err(ReloadError(vec![why.into()]));
+        }
+        let cannot = |error| reload::cannot_listen(&self.doors, error);
+        let change = self.doors.change(&config.listen);
+        let change = change.map_err(|errors| ReloadError(errors.into_iter().map(cannot).collect()))?;
+        reloaded.warnings.extend(reload::not_used(&self.doors, &config, &before.shared.listen));
+        self.doors.carry_out(change);
+        self.service.limiter.set_limits(&config.limits);
+        receiver.set_limits(&config.limits);
+        self.house.replace(Generation {
+            shared: generation::shared(&config, receiver, certificates.as_ref(), &self.service),
+            certificates: certificates.map(|(certificates, _)| certificates),
+            listening: self.doors.listening().collect(),
+            // The log stays as it was begun.
+            before: Before { log: before.before.log, ..Before::of(&config) },
+            since: Instant::now(),
+        });
+        Ok(reloaded)
+    }
+
+    /// Closes the doors, gives transactions their time, then ends those that are left.
+    async fn stop(
+        self,
+        mut accepting: JoinSet<()>,
+        sessions: SessionToken,
+        mut ended: mpsc::Receiver<()>,
+        patience: Duration,
+    ) {
+        let phase = &self.service.phase;
+        phase.send_replace(Phase::Stopping);
+        // Who asks for a reload now hears that it is too late.
+        drop((self.doors, self.reloads, sessions));
+        while accepting.join_next().await.is_some() {}
+        // Every session holds a token: the channel ends when the last of them does.
+        if tokio::time::timeout(patience, ended.recv()).await.is_ok() {
+            return;
+        }
+        tracing::warn!(seconds = patience.as_secs(), "stopping although transactions are still open");
+        phase.send_replace(Phase::Over);
+        let last_replies = Duration::from_secs(LAST_REPLIES_SECONDS_MAX);
+        if tokio::time::timeout(last_replies, ended.recv()).await.is_err() {
+            tracing::warn!("some clients did not read their last reply");
         }
     }
 }
 
 /// Has the state forget what is old, every hour.
-async fn sweep(receiver: Arc<Receiver>) {
+async fn sweep(house: Arc<House>) {
     loop {
         tokio::time::sleep(Duration::from_secs(SWEEP_SECONDS)).await;
-        let receiver = receiver.clone();
+        let receiver = house.current().shared.receiver.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || receiver.sweep()).await {
             tracing::error!(%error, "the state was not swept");
         }
     }
 }
 
-/// Serves a client in a task of its own, or refuses it with 421 where a limit is reached.
-fn admit(
-    stream: TcpStream,
-    peer: SocketAddr,
-    shared: &Shared,
-    limiter: &Arc<Limiter>,
-    sessions: &tokio::sync::mpsc::Sender<()>,
-) {
-    let client = Client { address: peer.ip().to_canonical(), port: peer.port(), tls: None };
-    // Replies are whole when they are flushed: waiting for more to fill a segment only delays them.
-    let _ = stream.set_nodelay(true);
-    let permit = match limiter.admit(client.address) {
-        Ok(permit) => permit,
-        Err(full) => {
-            tracing::info!(target: "mxkeep::connection", client = %client.address, end = full.name(), "refused");
-            let mut wire = Vec::new();
-            reply::too_many_connections(&shared.settings.hostname, full.text()).write_to(&mut wire);
-            // Best effort: a fresh socket has room for one line, and nobody waits for a client that is not served. The
-            // kernel is asked itself: the runtime does not know yet that the socket takes octets.
-            let _ = rustix::net::send(&stream, &wire, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-            return;
+/// Shows renewed certificates when their files have changed. Those that cannot be used change nothing.
+async fn refresh(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(CERTIFICATES_SECONDS)).await;
+        let Some(certificates) = house.current().certificates.clone() else { continue };
+        match tokio::task::spawn_blocking(move || certificates.refresh()).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => tracing::info!("the certificates were read again"),
+            Ok(Err(problem)) => tracing::error!("{problem}"),
+            Err(error) => tracing::error!(%error, "the certificates were not looked at"),
         }
-    };
-    let (shared, session) = (shared.clone(), sessions.clone());
-    tokio::spawn(async move {
-        let counters = shared.receiver.counters().clone();
-        counters.connections.fetch_add(1, Ordering::Relaxed);
-        counters.connections_open.fetch_add(1, Ordering::Relaxed);
-        let _open = OpenConnection(counters);
-        connection::serve(stream, client, shared).await;
-        drop((permit, session));
-    });
-}
-
-/// Counts a connection as open while it lives, however it ends.
-struct OpenConnection(Arc<crate::journal::Counters>);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.connections_open.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Listens. `[::]` takes IPv4 as well, and falls back to it where IPv6 is off.
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bound = bind(address).or_else(|error| match address.ip() {
-        IpAddr::V6(ip) if ip.is_unspecified() && is_ipv6_off(&error) => {
-            bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
-        }
-        _ => Err(error),
-    });
-    bound.map_err(|error| StartError::Listen { address, error })
-}
-
-fn is_ipv6_off(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].iter().any(|e| error.raw_os_error() == Some(e.raw_os_error()))
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Family::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }

@@ -24,15 +24,20 @@ pub struct Input {
     scanned: usize,
     /// Octets of the line that has begun that were dropped already: it is too long, and its rest goes as it comes.
     discarded: u64,
+    /// The first of them.
+    discarded_start: [u8; LINE_START_OCTETS],
 }
+
+/// What is kept of a line that is too long.
+const LINE_START_OCTETS: usize = 5;
 
 /// A line as it came.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     /// Without its CRLF.
     Complete(&'a [u8]),
-    /// Longer than [`COMMAND_LINE_OCTETS_MAX`]; all of it is gone.
-    TooLong,
+    /// Longer than [`COMMAND_LINE_OCTETS_MAX`]; all of it is gone but for its first octets.
+    TooLong([u8; LINE_START_OCTETS]),
 }
 
 impl Input {
@@ -61,6 +66,11 @@ impl Input {
         &self.octets[self.start..]
     }
 
+    /// What waits, if it is the beginning of a line.
+    pub(super) fn line_start(&self) -> Option<&[u8]> {
+        (self.discarded == 0).then(|| self.pending())
+    }
+
     /// Nothing waits, and no line has begun.
     pub fn is_empty(&self) -> bool {
         self.pending().is_empty() && self.discarded == 0
@@ -75,7 +85,14 @@ impl Input {
         }
     }
 
-    fn consume(&mut self, octets: usize) {
+    /// The octets that wait, at most so many of them.
+    pub(super) fn front(&self, octets_max: u64) -> &[u8] {
+        let octets = usize::try_from(octets_max).unwrap_or(usize::MAX);
+        self.pending().get(..octets).unwrap_or(self.pending())
+    }
+
+    /// Drops octets that were understood, at most as many as wait.
+    pub(super) fn consume(&mut self, octets: usize) {
         self.start += octets;
         self.scanned = 0;
         if self.start == self.octets.len() {
@@ -91,9 +108,9 @@ impl Input {
         let limit = COMMAND_LINE_OCTETS_MAX - 2;
         match end {
             Some(end) if self.discarded > 0 || end > limit => {
-                self.consume(end + 2);
+                self.discard(end + 2);
                 self.discarded = 0;
-                Some(Line::TooLong)
+                Some(Line::TooLong(self.discarded_start))
             }
             Some(end) => {
                 let start = self.start;
@@ -106,12 +123,20 @@ impl Input {
                 if self.discarded > 0 || self.scanned > limit + 1 {
                     // A final CR may be the first half of the CRLF.
                     let dropped = self.scanned - usize::from(self.pending().ends_with(b"\r"));
-                    self.consume(dropped);
-                    self.discarded += dropped as u64;
+                    self.discard(dropped);
                 }
                 None
             }
         }
+    }
+
+    /// Drops octets of a line that is too long.
+    fn discard(&mut self, octets: usize) {
+        if let (0, Some(start)) = (self.discarded, self.pending().first_chunk()) {
+            self.discarded_start = *start;
+        }
+        self.consume(octets);
+        self.discarded += octets as u64;
     }
 }
 
@@ -288,7 +313,10 @@ mod tests {
             input.extend(&[octet]);
             match input.line() {
                 Some(Line::Complete(line)) => lines.push(line.len() as i64),
-                Some(Line::TooLong) => lines.push(-1),
+                Some(Line::TooLong(start)) => {
+                    assert_eq!(&start, b"yyyyy");
+                    lines.push(-1);
+                }
                 None => {}
             }
         }
@@ -306,7 +334,7 @@ mod tests {
             assert_eq!(input.position(), 6);
         }
         input.extend(b"\r\nQUIT\r\n");
-        assert_eq!(input.line(), Some(Line::TooLong));
+        assert_eq!(input.line(), Some(Line::TooLong(*b"xxxxx")));
         assert_eq!(input.position(), input.received() - 6);
         assert_eq!(input.line(), Some(Line::Complete(b"QUIT")));
         assert_eq!(input.position(), input.received());

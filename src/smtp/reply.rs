@@ -107,10 +107,39 @@ pub fn helo(hostname: &str) -> Reply {
     Reply::plain(250, hostname.to_owned())
 }
 
-/// `HELP` (RFC 5321 section 4.1.1.8).
-pub fn help() -> Reply {
-    Reply::new(214, Enhanced(2, 0, 0), "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS")
-        .line("RFC 5321; ask postmaster for help")
+/// The commands, as they are written: what HELP knows.
+const COMMANDS: [&str; 14] = [
+    "EHLO domain or [address]",
+    "HELO domain or [address]",
+    "MAIL FROM:<reverse-path> [SIZE=octets] [BODY=7BIT|8BITMIME|BINARYMIME] [SMTPUTF8] [REQUIRETLS] [PRDR]",
+    "RCPT TO:<forward-path>",
+    "DATA",
+    "BDAT octets [LAST]",
+    "RSET",
+    "NOOP",
+    "VRFY string",
+    "EXPN string",
+    "HELP [command]",
+    "QUIT",
+    "STARTTLS",
+    "XCLIENT NAME=value ... (from configured peers)",
+];
+
+/// How a command is written, if there is one of this name, in any case.
+pub(super) fn usage(verb: &str) -> Option<&'static str> {
+    COMMANDS.into_iter().find(|usage| usage.split(' ').next().is_some_and(|known| known.eq_ignore_ascii_case(verb)))
+}
+
+/// `HELP` (RFC 5321 section 4.1.1.8), all of it or how one command is written.
+pub fn help(topic: Option<&'static str>) -> Reply {
+    let verbs = || COMMANDS.iter().filter_map(|usage| usage.split(' ').next()).collect::<Vec<_>>().join(" ");
+    let text = topic.map_or_else(|| Cow::Owned(verbs()), Cow::Borrowed);
+    Reply::new(214, Enhanced(2, 0, 0), text).line("RFC 5321; ask postmaster for help")
+}
+
+/// `HELP` about what is no command here (RFC 5321 section 4.2.2).
+pub fn unknown_topic() -> Reply {
+    Reply::new(504, Enhanced(5, 5, 4), "There is no help on that: HELP alone lists the commands")
 }
 
 /// `RSET` and `NOOP` (RFC 5321 sections 4.1.1.5 and 4.1.1.9).
@@ -123,9 +152,33 @@ pub fn cannot_verify() -> Reply {
     Reply::new(252, Enhanced(2, 5, 2), "Cannot VRFY user; RCPT TO tells")
 }
 
+/// `EXPN`: no list is shown (RFC 5321 section 7.3: 252, as if it were on).
+pub fn cannot_expand() -> Reply {
+    Reply::new(252, Enhanced(2, 5, 2), "Cannot EXPN a list; RCPT TO tells")
+}
+
 /// `DATA` may go on (RFC 5321 section 4.1.1.4).
 pub fn start_mail_input() -> Reply {
     Reply::plain(354, "Start mail input; end with <CRLF>.<CRLF>")
+}
+
+/// The end of the mail data with PRDR: a reply for each recipient follows, and a last one.
+pub fn reply_for_each() -> Reply {
+    Reply::plain(353, "One reply for each recipient follows, then the last one")
+}
+
+/// A chunk is here, and the message goes on (RFC 3030 section 2).
+pub fn chunk(octets: u64) -> Reply {
+    Reply::new(250, Enhanced(2, 0, 0), format!("{octets} octets received"))
+}
+
+/// `BDAT` that does not say how much follows it: the last reply.
+pub fn malformed_bdat() -> Reply {
+    Reply::new(
+        501,
+        Enhanced(5, 5, 4),
+        "BDAT <octets> [LAST] is needed: cannot tell mail data from commands, closing connection",
+    )
 }
 
 /// `STARTTLS` may go on (RFC 3207 section 4).
@@ -173,6 +226,11 @@ pub fn bad_forward_path(why: impl fmt::Display) -> Reply {
     Reply::new(501, Enhanced(5, 1, 3), format!("Syntax error in the forward-path: {why}"))
 }
 
+/// An address with octets over 127 and no SMTPUTF8 on MAIL (RFC 6531 section 3.5).
+pub fn not_ascii() -> Reply {
+    Reply::new(553, Enhanced(5, 6, 7), "The address is not ASCII: MAIL needs SMTPUTF8")
+}
+
 /// An ESMTP parameter that was not offered (RFC 5321 section 4.1.1.11).
 pub fn unknown_parameter(keyword: &str) -> Reply {
     Reply::new(555, Enhanced(5, 5, 4), format!("Parameter not offered: {keyword}"))
@@ -210,6 +268,26 @@ pub fn bare_line_end() -> Reply {
 /// More malformed or refused commands than one session may send.
 pub fn too_many_errors(hostname: &str) -> Reply {
     Reply::new(421, Enhanced(4, 7, 0), format!("{hostname} too many errors, closing connection"))
+}
+
+/// More recipients refused than one session may have: somebody guesses names.
+pub fn too_many_refused_recipients(hostname: &str) -> Reply {
+    Reply::new(421, Enhanced(4, 7, 0), format!("{hostname} too many refused recipients, closing connection"))
+}
+
+/// More messages than LIMITS announced (RFC 9422 section 4.1).
+pub fn too_many_messages(hostname: &str, messages_max: u32) -> Reply {
+    Reply::new(421, Enhanced(4, 7, 0), format!("{hostname} at most {messages_max} messages a session, connect again"))
+}
+
+/// HTTP, or TLS where STARTTLS is needed first.
+pub fn not_smtp(hostname: &str) -> Reply {
+    Reply::new(421, Enhanced(4, 7, 0), format!("{hostname} speaks SMTP, closing connection"))
+}
+
+/// XCLIENT from a peer that may not say it.
+pub fn xclient_refused() -> Reply {
+    Reply::new(550, Enhanced(5, 7, 0), "XCLIENT is not for you")
 }
 
 /// Nothing came in time (RFC 5321 section 4.5.3.2).

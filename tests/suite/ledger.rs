@@ -94,6 +94,9 @@ const UNSEEN: &[(&str, Leave)] = &[
     }),
     ("a command begun before the reply", |_, client, data| finish_a_line(client, &data, b"NO", b"OP\r\n")),
     ("a long line begun before the reply", |_, client, data| finish_a_line(client, &data, &[b'x'; 5000], b"\r\n")),
+    ("a refused chunk begun before the reply", |_, client, data| {
+        finish_a_line(client, &data, b"BDAT 6\r\nNO", b"OP\r\n");
+    }),
 ];
 
 /// The server finds the mail data and the end of the stream at once, and its reply is received, though never read.

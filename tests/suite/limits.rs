@@ -1,9 +1,12 @@
 //! The server's limits and its end: 421 where there is no room, and an orderly stop (SIGTERM, as systemd sends it).
 
+use std::io::Write;
 use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::poll::until;
+use crate::support::process;
 use crate::support::server::{Options, Server};
 use crate::support::smtp_client::Client;
 
@@ -35,6 +38,37 @@ fn admitted(server: &Server) -> Client {
     admitted.expect("it was")
 }
 
+/// Replies wait for who pipelines, but not for ever more of them: who sends and does not read fills no memory of ours.
+#[test]
+fn replies_that_nobody_reads_take_little_memory() {
+    const CLIENTS: u64 = 20;
+    const KIB_EACH_MAX: u64 = 300;
+    let server = Server::start(Options::default());
+    server.client().expect("EHLO client.example", "250");
+    process::forget_peak(server.pid());
+    let before = process::peak_kib(server.pid());
+    let deaf: Vec<TcpStream> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| deaf(&server))).collect();
+        clients.into_iter().map(|client| client.join().expect("it was connected")).collect()
+    });
+    let taken = process::peak_kib(server.pid()).saturating_sub(before);
+    drop(deaf);
+    assert!(taken < CLIENTS * KIB_EACH_MAX, "{taken} KiB");
+}
+
+/// A client that has sent commands until the server took no more, and has read nothing.
+fn deaf(server: &Server) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
+    socket.connect(&server.address().into()).expect("the server accepts");
+    let mut stream = TcpStream::from(socket);
+    // Nobody waits for anything here: a server that reads at all reads within this time.
+    stream.set_write_timeout(Some(Duration::from_millis(500))).expect("SO_SNDTIMEO");
+    let commands = b"EHLO client.example\r\n".repeat(1000);
+    while stream.write_all(&commands).is_ok() {}
+    stream
+}
+
 #[test]
 fn one_client_too_many_is_421() {
     let texts = [
@@ -58,6 +92,30 @@ fn one_client_too_many_is_421() {
         assert!(refused(&server).starts_with("421 "));
         first.expect("QUIT", "221");
     }
+}
+
+/// A network is an IPv4 /24: its addresses share a limit, whatever each of them may have.
+#[test]
+fn one_client_too_many_of_a_network_is_421() {
+    let server = limited("limits.connections_per_network_max = 2");
+    let mut first = Client::connect_from("127.0.0.1", server.address());
+    let mut second = Client::connect_from("127.0.0.2", server.address());
+    let mut third = Client::connect_from("127.0.0.3", server.address());
+    for client in [&mut first, &mut second] {
+        assert!(client.reply().expect("a banner").starts_with("220 "));
+    }
+    let reply = third.reply().expect("a reply");
+    assert!(reply.starts_with("421 4.7.0 mx.example.test too many connections from your network"), "{reply}");
+    assert!(third.at_end());
+    server.await_log("end=\"connections_per_network_max\"");
+    let mut elsewhere = Client::connect_from("127.0.1.1", server.address());
+    assert!(elsewhere.reply().expect("a banner").starts_with("220 "));
+    drop(second);
+    until("there is room in the network", || {
+        let reply = Client::connect_from("127.0.0.3", server.address()).reply();
+        reply.is_some_and(|reply| reply.starts_with("220 "))
+    });
+    first.expect("NOOP", "250");
 }
 
 #[test]

@@ -87,6 +87,8 @@ fn causes() -> Vec<Cause> {
         DmarcTemporary { domain: domain() },
         Score { score: 17.2, threshold: 15.0 },
         InFlight,
+        NoRoom,
+        TooBusy,
         StorageFull,
         StorageFailed,
         Internal,
@@ -95,7 +97,7 @@ fn causes() -> Vec<Cause> {
         match cause {
             NotOurDomain | UnknownMailbox | NotificationRecipients | MixedClasses | SeveralAuthors => {}
             MalformedFrom | DmarcReject { .. } | DmarcTemporary { .. } | Score { .. } => {}
-            InFlight | StorageFull | StorageFailed | Internal => {}
+            InFlight | NoRoom | TooBusy | StorageFull | StorageFailed | Internal => {}
         }
     }
     all
@@ -129,10 +131,15 @@ fn protocol_replies() -> Vec<(&'static str, Reply)> {
     vec![
         ("banner", reply::banner(HOST)),
         ("helo", reply::helo(HOST)),
-        ("help", reply::help()),
+        ("help", reply::help(None)),
+        ("unknown_topic", reply::unknown_topic()),
         ("ok", reply::ok()),
         ("cannot_verify", reply::cannot_verify()),
+        ("cannot_expand", reply::cannot_expand()),
         ("start_mail_input", reply::start_mail_input()),
+        ("reply_for_each", reply::reply_for_each()),
+        ("chunk", reply::chunk(8_192)),
+        ("malformed_bdat", reply::malformed_bdat()),
         ("ready_for_tls", reply::ready_for_tls()),
         ("closing", reply::closing(HOST)),
         ("illegal_characters", reply::illegal_characters()),
@@ -142,6 +149,7 @@ fn protocol_replies() -> Vec<(&'static str, Reply)> {
         ("argument", reply::argument("WHAT")),
         ("bad_reverse_path", reply::bad_reverse_path("WHAT")),
         ("bad_forward_path", reply::bad_forward_path("WHAT")),
+        ("not_ascii", reply::not_ascii()),
         ("unknown_parameter", reply::unknown_parameter("WHAT")),
         ("bad_sequence", reply::bad_sequence("WHAT")),
         ("no_valid_recipients", reply::no_valid_recipients()),
@@ -149,6 +157,10 @@ fn protocol_replies() -> Vec<(&'static str, Reply)> {
         ("message_too_large", reply::message_too_large(52_428_800)),
         ("bare_line_end", reply::bare_line_end()),
         ("too_many_errors", reply::too_many_errors(HOST)),
+        ("too_many_refused_recipients", reply::too_many_refused_recipients(HOST)),
+        ("too_many_messages", reply::too_many_messages(HOST, 1_000)),
+        ("not_smtp", reply::not_smtp(HOST)),
+        ("xclient_refused", reply::xclient_refused()),
         ("timeout", reply::timeout(HOST)),
         ("shutting_down", reply::shutting_down(HOST)),
         ("too_many_connections", reply::too_many_connections(HOST, "WHAT")),
@@ -270,7 +282,7 @@ fn event(server: &Server, target: &str) -> String {
 #[test]
 fn every_command_is_in_the_readme() {
     let readme = readme();
-    for command in ["serve", "check", "scan", "status", "demo"] {
+    for command in ["serve", "check", "reload", "scan", "status", "demo"] {
         assert!(readme.contains(&format!("mxkeep {command}")), "{command}");
     }
 }

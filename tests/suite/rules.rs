@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mxkeep::authentication::{DmarcPolicy, MethodResult};
 use mxkeep::message::Message;
+use mxkeep::mime;
 use mxkeep::rules::{Evidence, OWN, Rules, Signatures};
 
 fn mails() -> PathBuf {
@@ -65,8 +66,9 @@ fn hits(rules: &Rules, name: &str, which: &str) -> (Vec<String>, f64) {
     let path = directory.join(format!("{which}.eml"));
     let octets = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let known = fs::read_to_string(directory.join(format!("{which}.evidence"))).ok();
-    let known = known.as_deref().map(evidence);
-    let hits = rules.evaluate(&Message::from_stored(&octets), known.as_ref());
+    let message = Message::from_stored(&octets);
+    let known = known.as_deref().map(|text| Evidence { malformed: Some(mime::malformed(&message)), ..evidence(text) });
+    let hits = rules.evaluate(&message, known.as_ref());
     (hits.hits.iter().map(|hit| hit.name.to_string()).collect(), hits.score())
 }
 
@@ -98,8 +100,10 @@ fn each_rule_is_described_and_none_is_spam_alone() {
         let directory = mails().join(name);
         let octets = fs::read(directory.join("hit.eml")).expect("hit.eml");
         let known = fs::read_to_string(directory.join("hit.evidence")).ok();
-        let known = known.as_deref().map(evidence);
-        let found = rules.evaluate(&Message::from_stored(&octets), known.as_ref());
+        let message = Message::from_stored(&octets);
+        let known =
+            known.as_deref().map(|text| Evidence { malformed: Some(mime::malformed(&message)), ..evidence(text) });
+        let found = rules.evaluate(&message, known.as_ref());
         assert!(found.hits.iter().all(|hit| hit.describe.is_some()), "{name} has no describe");
         assert!(found.score() < 5.0, "{name} is spam alone: {}", found.score());
     }

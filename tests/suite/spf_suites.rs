@@ -97,7 +97,9 @@ fn difference(test: &Mapping, outcome: &Outcome) -> Option<String> {
     let explained = outcome.explanation.as_deref().unwrap_or("DEFAULT");
     match test.get("explanation").map(string) {
         // The case of hexadecimal digits in `%{i}` is nobody's business: names in DNS have none.
-        Some(expected) if !expected.eq_ignore_ascii_case(explained) => Some(format!("explained {explained:?} instead of {expected:?}")),
+        Some(expected) if !expected.eq_ignore_ascii_case(explained) => {
+            Some(format!("explained {explained:?} instead of {expected:?}"))
+        }
         _ => None,
     }
 }

@@ -23,6 +23,7 @@ const fn module(name: &'static str, row: u8) -> Module {
 const MODULES: &[Module] = &[
     module("address", 1),
     module("message", 1),
+    module("received", 1),
     module("mime", 1),
     module("dns", 1),
     module("store", 1),
@@ -53,11 +54,13 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("rocksdb", &["store"]),
     ("redis", &["store"]),
     ("toml", &["config"]),
+    ("webpki", &["config"]),
     ("mail_auth", &["authentication"]),
     ("regex", &["rules"]),
     ("html5ever", &["rules"]),
     ("maildir", &["delivery"]),
     ("tokio_rustls", &["connection"]),
+    ("sd_notify", &["server"]),
     ("axum", &["admin"]),
     ("clap", &["cli"]),
 ];

@@ -8,8 +8,6 @@
 pub mod evaluate;
 pub mod macros;
 pub mod record;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -11,6 +11,7 @@ mod world;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::watch;
@@ -20,7 +21,7 @@ use super::{exit, start_log};
 use crate::authentication::signing::Signer;
 use crate::config::LogFormat;
 use crate::control::{self, Control};
-use crate::server::Server;
+use crate::server::{SHUTDOWN_SECONDS_MAX, Server};
 use samples::Sample;
 use world::World;
 
@@ -77,17 +78,17 @@ async fn demo(
     arguments: &Arguments,
     samples: impl FnOnce(&Signer) -> anyhow::Result<Vec<Sample>>,
 ) -> anyhow::Result<bool> {
-    let signals = StopSignals::new()?;
+    let mut signals = StopSignals::new()?;
     check_free(arguments)?;
     let world = World::create(&arguments.dir, arguments.listen).await?;
     let state = world.config.storage.state.clone();
-    let server = Server::start(world.config.clone()).await?;
-    let address = server.addresses().first().copied().unwrap_or(arguments.listen);
+    let server = Server::start(world.config.clone(), &world.file(), Vec::new()).await?;
+    let address = server.handle().listening().first().map_or(arguments.listen, |listening| listening.address);
     let control = Control::listen(&state)
         .with_context(|| format!("cannot listen on {}: name a shorter --dir", control::path(&state).display()))?;
-    let control = tokio::spawn(control.run(server.receiver().clone(), vec![address.to_string()]));
+    let control = tokio::spawn(control.run(server.handle()));
     let (stop, stopped) = watch::channel(false);
-    let running = tokio::spawn(server.run(stopped));
+    let running = tokio::spawn(server.run(stopped, Duration::from_secs(SHUTDOWN_SECONDS_MAX)));
 
     println!("mxkeep {} answers on {address} for example.test (mailboxes alice and bob).", env!("CARGO_PKG_VERSION"));
     let samples = samples(&world.signer)?;

@@ -52,10 +52,15 @@ impl World {
         for (name, text) in rules::OWN {
             fs::write(dir.join(name), text)?;
         }
-        let file = dir.join("mxkeep.toml");
+        let file = configuration_file(&dir);
         fs::write(&file, configuration(&dir, listen, dns.address()))?;
         let (config, _) = Config::load(&file)?;
         Ok(World { dir, config, signer, _dns: dns })
+    }
+
+    /// The configuration file.
+    pub fn file(&self) -> PathBuf {
+        configuration_file(&self.dir)
     }
 
     /// The mailboxes' Maildirs.
@@ -80,8 +85,9 @@ impl World {
              \x20 curl smtp://127.0.0.1:{port}/me.example --mail-from you@softfail.example --mail-rcpt alice@example.test -T -\n\n\
              To read what arrived:\n\n\
              \x20 cat {dir}/mail/example.test/alice/Maildir/new/*\n\n\
-             To see what the server is doing, and what it says of a stored message:\n\n\
+             To see what the server is doing, have it take a changed configuration, and ask it about a stored message:\n\n\
              \x20 {mxkeep} status --config {dir}/mxkeep.toml\n\
+             \x20 {mxkeep} reload --config {dir}/mxkeep.toml\n\
              \x20 {mxkeep} scan --config {dir}/mxkeep.toml --ip 127.0.0.1 {dir}/mail/example.test/bob/Maildir/.Junk/new/*\n\n\
              To go on to a real set-up: take {dir}/mxkeep.toml as a start, put in your host name, domain, mailboxes and\n\
              certificate, say `mxkeep check --config FILE`, then `mxkeep serve --config FILE` (README: \"Run it for real\")."
@@ -108,6 +114,10 @@ fn cannot(what: &str, dir: &Path, error: &std::io::Error) -> anyhow::Error {
 /// Where the demo in this directory keeps its state.
 pub fn state(dir: &Path) -> PathBuf {
     dir.join("state")
+}
+
+fn configuration_file(dir: &Path) -> PathBuf {
+    dir.join("mxkeep.toml")
 }
 
 /// The DNS of the senders. All of them send from 127.0.0.1.

@@ -7,13 +7,11 @@
 use memchr::{memchr, memmem};
 
 use crate::address::ReversePath;
-use crate::message::{Field, Message};
+use crate::message::{Field, HEADER_OCTETS_MAX, Message};
 use crate::mime;
 use crate::rules::definition::{Fields, Part, Selector};
 use crate::rules::views::charset;
 
-/// How much of a header is looked at, in octets.
-pub const HEADER_OCTETS_MAX: usize = 256 << 10;
 /// How many fields are looked at.
 pub const FIELDS_MAX: usize = 4_096;
 

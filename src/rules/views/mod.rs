@@ -1,7 +1,7 @@
 //! Views: the texts of a message that rules match, each built at most once, and only if a rule asks.
 //!
 //! *Guarantees:* building a view takes time linear in the octets that are looked at, and those are bounded
-//! ([`header::HEADER_OCTETS_MAX`], [`crate::mime::INSPECTED_OCTETS_MAX`], [`body::TEXT_OCTETS_MAX`]). Views are UTF-8
+//! ([`crate::message::HEADER_OCTETS_MAX`], [`crate::mime::INSPECTED_OCTETS_MAX`], [`body::TEXT_OCTETS_MAX`]). Views are UTF-8
 //! wherever a character set was known or could be guessed; rules match octets.
 //! *Follows* SpamAssassin 4.0.1 as it was observed, so that its rules mean the same. Where we differ, the view says so.
 

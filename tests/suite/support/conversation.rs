@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::dialogue::{Dialogue, Step, check_replies, matches};
-use super::server::Server;
+use super::server::{DOMAINS, Server};
 use super::smtp_client::Client;
 
 /// How the client sends.
@@ -78,7 +78,8 @@ fn read(client: &mut Client, wire: &mut String, read: impl Fn(&mut Client) -> Op
     matches(pattern, reply.rsplit("\r\n").next().unwrap_or_default())
 }
 
-/// Moves the client's octets before replies that it need not wait for: those to RSET, MAIL, RCPT and the final dot.
+/// Moves the client's octets before replies that it need not wait for: those to RSET, MAIL, RCPT, BDAT (RFC 3030 section
+/// 4.2) and the final dot.
 fn pipelined(steps: &[Step]) -> Vec<Step> {
     let (mut moved, mut replies, mut must_wait) = (Vec::new(), Vec::new(), true);
     for step in steps {
@@ -103,7 +104,7 @@ fn pipelined(steps: &[Step]) -> Vec<Step> {
 
 fn may_go_on(octets: &[u8]) -> bool {
     let line = String::from_utf8_lossy(octets).to_ascii_uppercase();
-    line == ".\r\n" || ["RSET", "MAIL", "RCPT"].iter().any(|verb| line.starts_with(verb))
+    line == ".\r\n" || ["RSET", "MAIL", "RCPT", "BDAT"].iter().any(|verb| line.starts_with(verb))
 }
 
 /// Takes what lies in the mailboxes, and holds it against what the dialogue says must have been received.
@@ -112,7 +113,7 @@ pub fn check_mailboxes(server: &Server, dialogue: &Dialogue) -> Result<(), Strin
     for message in &dialogue.messages {
         for forward_path in &message.forward_paths {
             let path = format!("<{}>", message.reverse_path);
-            expected.push((mailbox(forward_path), path, String::from_utf8_lossy(&message.octets).into_owned()));
+            expected.push((mailbox(forward_path), path, message.octets.clone()));
         }
     }
     let mut found = take_all(server);
@@ -120,18 +121,25 @@ pub fn check_mailboxes(server: &Server, dialogue: &Dialogue) -> Result<(), Strin
     found.sort();
     match expected == found {
         true => Ok(()),
-        false => Err(format!("in the mailboxes: {found:#?}\nexpected: {expected:#?}")),
+        false => Err(format!("in the mailboxes: {:#?}\nexpected: {:#?}", shown(&found), shown(&expected))),
     }
 }
 
+fn shown(messages: &[(String, String, Vec<u8>)]) -> Vec<String> {
+    let line =
+        |(mailbox, path, octets): &(String, String, Vec<u8>)| format!("{mailbox} {path} {}", octets.escape_ascii());
+    messages.iter().map(line).collect()
+}
+
 /// Every message in the mailboxes: the mailbox, the reverse-path in brackets, the message as it came. Removes them.
-pub fn take_all(server: &Server) -> Vec<(String, String, String)> {
+pub fn take_all(server: &Server) -> Vec<(String, String, Vec<u8>)> {
     let mut found = Vec::new();
-    for local_part in ["alice", "bob"] {
-        for stored in server.maildir(local_part).take_messages() {
-            let reverse_path = stored.trace_field("Return-Path").unwrap_or_default();
-            let octets = String::from_utf8_lossy(&stored.as_received()).into_owned();
-            found.push((local_part.to_owned(), reverse_path, octets));
+    for domain in DOMAINS {
+        for local_part in ["alice", "bob"] {
+            for stored in server.maildir_at(domain, local_part).take_messages() {
+                let reverse_path = stored.trace_field("Return-Path").unwrap_or_default();
+                found.push((format!("{local_part}@{domain}"), reverse_path, stored.as_received()));
+            }
         }
     }
     found
@@ -139,8 +147,9 @@ pub fn take_all(server: &Server) -> Vec<(String, String, String)> {
 
 /// Whose Maildir gets this recipient's mail.
 fn mailbox(forward_path: &str) -> String {
-    let local_part = forward_path.split('@').next().unwrap_or_default().to_ascii_lowercase();
-    if local_part == "postmaster" { "alice".to_owned() } else { local_part }
+    let (local_part, domain) = forward_path.split_once('@').unwrap_or((forward_path, DOMAINS[0]));
+    let local_part = local_part.to_ascii_lowercase();
+    format!("{}@{domain}", if local_part == "postmaster" { "alice" } else { &local_part })
 }
 
 #[cfg(test)]

@@ -7,12 +7,16 @@
 //! RFC 5321 section 4.1.1.4
 //!
 //! # set recipients_max=2     a setting other than the default: message_octets_max, recipients_max, bad_commands_max,
-//! # set starttls             or STARTTLS on offer
-//! # in memory                not against the real server: it depends on the application in `support::memory`
+//! #                          refused_recipients_max, messages_max
+//! # set starttls             STARTTLS is on offer
+//! # set xclient              the client may use XCLIENT
+//! # in memory                not against the real server: it depends on the application in `support::memory`, or on
+//! #                          octets that arrive with those behind which the server closes
 //! # clear text only          not under TLS
 //! -- A remark.
 //! C: NOOP                    a line from the client; CRLF is added
 //! C~ "NOOP " "x"*505 "\r\n"  octets from the client: quoted, joined, repeated, grouped with ( ), nothing added
+//! D: Subject: x              more from the client (D~ for octets), in one write with the C: before it: BDAT's chunk
 //! S: 250 2.0.0 *             a line of a reply: `*` is anything, `?` one octet
 //! S+ 250 *                   a whole reply of any number of lines, the last of which is this
 //! S*100: 250 2.1.5 *         so many replies of one line
@@ -55,13 +59,27 @@ pub struct Settings {
     pub recipients_max: usize,
     /// `bad_commands_max`.
     pub bad_commands_max: u32,
+    /// `refused_recipients_max`.
+    pub refused_recipients_max: u32,
+    /// `messages_max`.
+    pub messages_max: u32,
     /// STARTTLS is on offer.
     pub starttls: bool,
+    /// XCLIENT is permitted to the client.
+    pub xclient: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { message_octets_max: 65_536, recipients_max: 100, bad_commands_max: 20, starttls: false }
+        Settings {
+            message_octets_max: 65_536,
+            recipients_max: 100,
+            bad_commands_max: 20,
+            refused_recipients_max: 50,
+            messages_max: 1000,
+            starttls: false,
+            xclient: false,
+        }
     }
 }
 
@@ -136,6 +154,11 @@ impl Dialogue {
             "#" => self.read_directive(rest)?,
             "C:" => self.steps.push(Step::Client(format!("{rest}\r\n").into_bytes())),
             "C~" => self.steps.push(Step::Client(octets(rest)?)),
+            "D:" => self.last_octets()?.extend_from_slice(format!("{rest}\r\n").as_bytes()),
+            "D~" => {
+                let octets = octets(rest)?;
+                self.last_octets()?.extend_from_slice(&octets);
+            }
             "S:" => self.steps.push(Step::Line(rest.to_owned())),
             "S+" => self.steps.push(Step::Reply(rest.to_owned())),
             "TLS" => self.steps.push(Step::Tls),
@@ -162,12 +185,23 @@ impl Dialogue {
             ("in memory", "") => self.in_memory_only = true,
             ("clear text only", "") => self.clear_text_only = true,
             ("set starttls", "") => self.settings.starttls = true,
+            ("set xclient", "") => self.settings.xclient = true,
             ("set message_octets_max", value) => self.settings.message_octets_max = number(value)?.into(),
             ("set recipients_max", value) => self.settings.recipients_max = number(value)? as usize,
             ("set bad_commands_max", value) => self.settings.bad_commands_max = number(value)?,
+            ("set refused_recipients_max", value) => self.settings.refused_recipients_max = number(value)?,
+            ("set messages_max", value) => self.settings.messages_max = number(value)?,
             _ => return Err(format!("unknown directive {directive:?}")),
         }
         Ok(())
+    }
+
+    /// The client's octets that nothing else stands behind yet.
+    fn last_octets(&mut self) -> Result<&mut Vec<u8>, String> {
+        match self.steps.last_mut() {
+            Some(Step::Client(octets)) => Ok(octets),
+            _ => Err("D: must stand behind C: or C~".to_owned()),
+        }
     }
 
     fn message(&mut self) -> Result<&mut Received, String> {
@@ -331,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_dialogue_with_a_mistake_in_it_is_refused() {
-        for body in ["X: y", "# set x=1", "# sett starttls", "R: a@b", "M: x", "C~ x"] {
+        for body in ["X: y", "# set x=1", "# sett starttls", "R: a@b", "M: x", "C~ x", "D: x"] {
             assert!(parse("x", &format!("title\nRFC 5321\n\n{body}\n")).is_err(), "{body}");
         }
         assert!(parse("x", "title\nno standard\n\nC: QUIT\n").is_err());

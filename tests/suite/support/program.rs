@@ -1,6 +1,7 @@
 //! The binary as a command, run to its end: as whoever runs the tests, or as the owner of the mail.
 
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -47,11 +48,27 @@ pub fn command(directory: &Path, owner: Option<&Owner>) -> Command {
     owner.map_or_else(|| Command::new(BINARY), |owner| owner.command(&copy(directory)))
 }
 
+/// The binary, started as a service manager does that listens for it (sd_listen_fds(3)): with this descriptor as its third,
+/// under this name, and without standard input.
+pub fn activated(descriptor: OwnedFd, name: &str) -> Command {
+    let mut command = Command::new("sh");
+    // The shell becomes the binary: LISTEN_PID is the number that it has itself.
+    let script = r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@" 3<&0 0</dev/null"#;
+    command.args(["-c", script, BINARY]).env("LISTEN_FDNAMES", name).stdin(descriptor);
+    command
+}
+
 /// Runs the binary in a server's directory to its end. One that does not end by itself is killed, and fails the test.
 pub fn run(directory: &Path, owner: Option<&Owner>, arguments: &[&str]) -> Said {
     let mut command = command(directory, owner);
+    command.stdin(Stdio::null());
+    run_command(command, directory, arguments)
+}
+
+/// The same for a command that knows its standard input.
+pub fn run_command(mut command: Command, directory: &Path, arguments: &[&str]) -> Said {
     command.args(arguments).current_dir(directory);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut running = Running(child.expect("the binary starts"));
     let (out, err) = (read(running.0.stdout.take()), read(running.0.stderr.take()));
     until(&format!("mxkeep {} ends", arguments.join(" ")), || running.0.try_wait().expect("a child").is_some());

@@ -1,11 +1,11 @@
 //! The real server: the binary, with a configuration of its own in a directory of its own, on a free port.
 //!
-//! *The configuration:* our name is mx.example.test; the domain example.test has the mailboxes alice and bob (postmaster's
+//! *The configuration:* our name is mx.example.test; each of [`DOMAINS`] has the mailboxes alice and bob (postmaster's
 //! mail goes to alice); no rules; DNS in which no name exists; a certificate if STARTTLS is asked for.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -17,9 +17,10 @@ use tempfile::TempDir;
 use super::dialogue::Settings;
 use super::dns::NoNames;
 use super::maildir::Maildir;
+pub use super::memory::DOMAINS;
 use super::owner::Owner;
 use super::poll::until;
-use super::program;
+use super::program::{self, Said};
 use super::smtp_client::Client;
 
 /// What is special about a server.
@@ -35,6 +36,8 @@ pub struct Options {
     pub configuration: String,
     /// More environment variables.
     pub environment: Vec<(String, String)>,
+    /// A socket that listens already, as a service manager hands it over; its own configuration's is not used then.
+    pub inherited: Option<Arc<TcpListener>>,
     /// The user as whom it runs, and to whom all of its files belong; otherwise whoever runs the tests.
     pub owner: Option<Owner>,
 }
@@ -74,9 +77,14 @@ impl Server {
         Client::greeted(self.address)
     }
 
-    /// A mailbox's Maildir.
+    /// The Maildir of a mailbox at the first domain.
     pub fn maildir(&self, local_part: &str) -> Maildir {
-        Maildir::new(self.directory.path().join("mail/example.test").join(local_part).join("Maildir"))
+        self.maildir_at(DOMAINS[0], local_part)
+    }
+
+    /// A mailbox's Maildir.
+    pub fn maildir_at(&self, domain: &str, local_part: &str) -> Maildir {
+        Maildir::new(self.directory.path().join("mail").join(domain).join(local_part).join("Maildir"))
     }
 
     /// The directory that holds mxkeep.toml, mail/, state/ and rules/.
@@ -87,6 +95,18 @@ impl Server {
     /// The configuration file.
     pub fn configuration(&self) -> PathBuf {
         self.directory.path().join("mxkeep.toml")
+    }
+
+    /// Puts a changed text in the configuration file's place.
+    pub fn edit(&self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.configuration()).expect("a configuration");
+        fs::write(self.configuration(), change(text)).expect("the configuration can be written");
+    }
+
+    /// Runs `mxkeep COMMAND --config FILE` as whoever runs the tests.
+    pub fn run(&self, command: &str) -> Said {
+        let file = self.configuration();
+        program::run(self.directory(), None, &[command, "--config", file.to_str().expect("UTF-8")])
     }
 
     /// The process.
@@ -112,6 +132,11 @@ impl Server {
     /// Asks it to end (SIGTERM), and does not wait: `stop` does afterwards.
     pub fn ask_to_stop(&mut self) {
         self.send(Signal::TERM);
+    }
+
+    /// Asks it to load its configuration again (SIGHUP), and does not wait.
+    pub fn hang_up(&mut self) {
+        self.send(Signal::HUP);
     }
 
     /// Kills it (SIGKILL): nothing of it runs on.
@@ -193,10 +218,22 @@ rules.paths = ["{at}/rules"]
 limits.message_octets_max = {}
 limits.recipients_max = {}
 limits.bad_commands_max = {}
-domains."example.test".mailboxes = ["alice", "bob"]
+limits.refused_recipients_max = {}
+limits.messages_max = {}
 "#,
-        options.configuration, settings.message_octets_max, settings.recipients_max, settings.bad_commands_max
+        options.configuration,
+        settings.message_octets_max,
+        settings.recipients_max,
+        settings.bad_commands_max,
+        settings.refused_recipients_max,
+        settings.messages_max,
     );
+    for domain in DOMAINS {
+        let _ = writeln!(text, "domains.\"{domain}\".mailboxes = [\"alice\", \"bob\"]");
+    }
+    if settings.xclient {
+        text.push_str("listen.xclient_from = [\"127.0.0.0/8\"]\n");
+    }
     if settings.starttls {
         let made = rcgen::generate_simple_self_signed(["mx.example.test".to_owned()]).expect("a certificate");
         fs::write(directory.join("certificate.pem"), made.cert.pem()).expect("a certificate file");
@@ -208,12 +245,18 @@ domains."example.test".mailboxes = ["alice", "bob"]
 
 /// Starts the binary, and waits for the line that says where it listens.
 fn spawn(directory: &Path, options: &Options, log: &Arc<Mutex<Vec<String>>>) -> (Child, SocketAddr) {
-    let mut child = program::command(directory, options.owner.as_ref())
+    let mut command = match &options.inherited {
+        Some(socket) => program::activated(socket.try_clone().expect("a descriptor").into(), "smtp"),
+        None => program::command(directory, options.owner.as_ref()),
+    };
+    if options.inherited.is_none() {
+        command.stdin(Stdio::null());
+    }
+    let mut child = command
         .args(["serve", "--config"])
         .arg(directory.join("mxkeep.toml"))
         .envs(options.environment.iter().cloned())
         .current_dir(directory)
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -14,3 +14,15 @@ pub fn find(test: &str, path: &str) -> Option<PathBuf> {
     }
     Some(found)
 }
+
+/// The same for conformance suites of others: below `$MXKEEP_SUITES`, or else below `suites` of the above.
+pub fn suite(test: &str, path: &str) -> Option<PathBuf> {
+    match env::var_os("MXKEEP_SUITES").map(|folder| PathBuf::from(folder).join(path)) {
+        Some(found) if found.exists() => Some(found),
+        Some(_) => {
+            println!("{test}: skipped, as there is no {path} below $MXKEEP_SUITES");
+            None
+        }
+        None => find(test, &format!("suites/{path}")),
+    }
+}

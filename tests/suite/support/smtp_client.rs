@@ -37,10 +37,23 @@ impl Client {
 
     /// Connects, if there is a server.
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Client::over(TcpStream::connect(address)?)
+    }
+
+    /// Takes over a connection of which nothing has been read.
+    pub fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(SILENCE_SECONDS_MAX)))?;
         Ok(Client { stream: Stream::Plain(stream), buffer: Vec::new() })
+    }
+
+    /// Connects from this address of ours, and does not read the banner.
+    pub fn connect_from(source: &str, address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        let source = SocketAddr::new(source.parse().expect("an address"), 0);
+        socket.bind(&source.into()).expect("an address of the loopback");
+        socket.connect(&address.into()).expect("the server accepts");
+        Client::over(socket.into()).expect("a connection")
     }
 
     /// Connects and reads the banner.
@@ -117,19 +130,36 @@ impl Client {
         self.line().is_none() && self.buffer.is_empty()
     }
 
-    /// Negotiates TLS. The server has said 220.
+    /// Negotiates TLS. The server has said 220, or expects it at once.
     pub fn start_tls(&mut self) -> io::Result<()> {
+        self.start_tls_with("mx.example.test")
+    }
+
+    /// Negotiates TLS with the server of this name (SNI), or without a name, if it is an address. Whatever certificate it
+    /// shows is taken.
+    pub fn start_tls_with(&mut self, name: &str) -> io::Result<()> {
         assert!(self.buffer.is_empty(), "octets before the handshake: {:?}", self.buffer);
         let Stream::Plain(mut stream) = std::mem::replace(&mut self.stream, Stream::Changing) else {
             return Err(io::Error::other("TLS is active"));
         };
-        let name = ServerName::try_from("mx.example.test").expect("a name");
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
         let mut connection = ClientConnection::new(config(), name).map_err(io::Error::other)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut stream)?;
         }
         self.stream = Stream::Tls(Box::new(StreamOwned::new(connection, stream)));
         Ok(())
+    }
+
+    /// The certificate that the server has shown.
+    pub fn peer_certificate(&self) -> Vec<u8> {
+        let Stream::Tls(stream) = &self.stream else { panic!("TLS is active") };
+        stream.conn.peer_certificates().and_then(|chain| chain.first()).expect("a certificate").to_vec()
+    }
+
+    /// Waits this long for a reply, instead of the usual time.
+    pub fn be_patient(&self, silence_max: Duration) {
+        self.tcp().set_read_timeout(Some(silence_max)).expect("SO_RCVTIMEO");
     }
 
     /// The port of our end.

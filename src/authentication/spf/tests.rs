@@ -1,1 +1,0 @@
-//! SPF against real DNS answers.
