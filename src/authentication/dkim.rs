@@ -16,7 +16,6 @@ use mail_auth::{AuthenticatedMessage, DkimOutput, DkimResult, DnsError as Librar
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::records::Record;
 use super::results::printable;
 use super::signing::base64;
 use super::{Authors, DKIM_SECONDS_MAX, Dkim, Inner, MethodResult, SIGNATURES_MAX};
@@ -203,9 +202,9 @@ async fn fetch_keys(inner: &Arc<Inner>, signed: &[Signed<'_>]) -> Vec<(usize, (M
     troubles
 }
 
-fn key_trouble(key: Result<Record, DnsError>) -> Option<(MethodResult, &'static str)> {
+fn key_trouble(key: Result<Txt, DnsError>) -> Option<(MethodResult, &'static str)> {
     match key {
-        Ok(Record { txt: Txt::Error(error), .. }) => Some(permerror(reason(&error))),
+        Ok(Txt::Error(error)) => Some(permerror(reason(&error))),
         Ok(_) => None,
         Err(_) => Some((MethodResult::TempError, "the key could not be looked up")),
     }

@@ -67,7 +67,7 @@ async fn load(inner: &Inner, author: &Domain) -> Result<(), DnsError> {
     for name in walk(author.as_str()) {
         let record = inner.dmarc.load(&inner.resolver, &format!("_dmarc.{name}")).await?;
         // Either psd= ends the walk: what is above plays no part, and may fail.
-        if matches!(&record.txt, Txt::Dmarc(policy) if policy.psd != Psd::Default) {
+        if matches!(&record, Txt::Dmarc(policy) if policy.psd != Psd::Default) {
             break;
         }
     }

@@ -6,11 +6,9 @@
 //! plain data; texts in it that a sender chose are printable ASCII and bounded.
 //! *Never does:* decide what becomes of a message, or change one.
 //! *RFC:* 7208 (SPF); 6376, 8301, 8463 (DKIM); 9989 (DMARC); 8601 (results, iprev). Not yet: ARC (8617).
-//! *Known gaps:* the SPF evaluator is the library's: it has no limit on void lookups (RFC 7208 section 4.6.4; the deadline
-//! bounds them), a record that is reached by a name with macros in it is read leniently, and a qualified include below
-//! another include may end the evaluation. The organizational domain of an aligned signer is found by the library alone:
-//! there the first of two DMARC records counts. The `t=y` of a DKIM key is ignored. What `exp=` says is
-//! not asked for (RFC 7208 section 6.2: it is for the sender, and the sender's text).
+//! *Known gaps:* the organizational domain of an aligned signer is found by the library alone: there the first of two DMARC
+//! records counts. The `t=y` of a DKIM key is ignored. What `exp=` says is not asked for while a sender waits (RFC 7208
+//! section 6.2: it is for the sender, and the sender's text).
 
 mod address_list;
 mod authors;
@@ -21,8 +19,7 @@ mod iprev;
 mod records;
 mod results;
 pub mod signing;
-mod spf;
-mod spf_syntax;
+pub mod spf;
 #[cfg(test)]
 mod tests;
 
@@ -60,7 +57,6 @@ struct Inner {
     hostname: Domain,
     resolver: Resolver,
     library: MessageAuthenticator,
-    spf: records::Records,
     dkim: records::Records,
     dmarc: records::Records,
 }
@@ -72,7 +68,6 @@ impl Authenticator {
             hostname,
             library: MessageAuthenticator(resolver.hickory()),
             resolver,
-            spf: records::Records::spf(),
             dkim: records::Records::dkim(),
             dmarc: records::Records::dmarc(),
         }))

@@ -1,33 +1,29 @@
-//! What domains publish about their mail: SPF, DKIM and DMARC records, read strictly once and kept for their time to live.
+//! What domains publish about their mail: DKIM and DMARC records, read strictly once and kept for their time to live.
 //!
 //! *Guarantees:* only this module fills the memory that the verifying library reads from. The library keeps whatever it
-//! happened to ask for under the name alone; a sender could then have an SPF `include:` or `exp=` name another domain's
+//! happened to ask for under the name alone; a sender could then have one method ask for another's
 //! records and spoil them for everybody. Each method has a memory of its own, and none takes what the library offers.
-//! *Works around in the library:* two SPF records (RFC 7208 section 4.5: permerror) and two DMARC records (RFC 9989 section
-//! 4.10.1: none) were as good as one.
+//! *Works around in the library:* two DMARC records (RFC 9989 section 4.10.1: none) were as good as one.
 
 use std::borrow::Borrow;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mail_auth::common::parse::TxtRecordParser as _;
 use mail_auth::common::verify::DomainKey;
 use mail_auth::dkim::DkimError;
 use mail_auth::dmarc::Dmarc;
-use mail_auth::spf::Spf;
 use mail_auth::{DnsError as LibraryDnsError, Error, ResolverCache, Txt};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::spf_syntax;
 use crate::dns::{DnsError, Resolver};
 
 /// Records that are kept, for each method, in octets.
 const RECORDS_OCTETS_MAX: u64 = 16 << 20;
 /// What a record takes at least, in octets.
 const RECORD_OCTETS_MIN: usize = 1_024;
-/// What a parsed record takes for each octet of its text: a mechanism of four octets becomes a structure of some dozens.
+/// What a parsed record takes for each octet of its text.
 const OCTETS_FOR_EACH: usize = 16;
 /// A record is kept at least this long, in seconds: it has to outlive the check that asked for it.
 const RECORD_SECONDS_MIN: u64 = 30;
@@ -36,40 +32,18 @@ const RSA_KEY_BITS_MIN: usize = 1_024;
 
 /// The memory of one method.
 pub(super) struct Records {
-    read: fn(&[Vec<u8>]) -> Record,
+    read: fn(&[Vec<u8>]) -> Txt,
     kept: Cache<Box<str>, Kept>,
 }
 
 #[derive(Clone)]
 struct Kept {
-    record: Record,
+    record: Txt,
     octets: u32,
     valid_until: Instant,
 }
 
-/// A name's record as it was understood.
-#[derive(Clone)]
-pub(super) struct Record {
-    /// For the library: the record, or why there is none.
-    pub txt: Txt,
-    /// Names that an SPF record refers to.
-    pub refers_to: Arc<[Box<str>]>,
-    /// Those of them that stand in an include with a qualifier other than `+`.
-    pub qualified: Arc<[Box<str>]>,
-}
-
-impl From<Txt> for Record {
-    fn from(txt: Txt) -> Self {
-        Record { txt, refers_to: Arc::default(), qualified: Arc::default() }
-    }
-}
-
 impl Records {
-    /// SPF records.
-    pub fn spf() -> Self {
-        Self::new(read_spf)
-    }
-
     /// DKIM keys.
     pub fn dkim() -> Self {
         Self::new(read_key)
@@ -80,13 +54,13 @@ impl Records {
         Self::new(read_dmarc)
     }
 
-    fn new(read: fn(&[Vec<u8>]) -> Record) -> Self {
+    fn new(read: fn(&[Vec<u8>]) -> Txt) -> Self {
         Self::bounded(read, RECORDS_OCTETS_MAX)
     }
 
     /// The oldest go first. The policy of the crate's own choice refuses new records once there is no room; the library,
     /// which reads from here, would then ask by itself.
-    fn bounded(read: fn(&[Vec<u8>]) -> Record, octets_max: u64) -> Self {
+    fn bounded(read: fn(&[Vec<u8>]) -> Txt, octets_max: u64) -> Self {
         let kept = Cache::builder()
             .eviction_policy(EvictionPolicy::lru())
             .weigher(|_, kept: &Kept| kept.octets)
@@ -97,7 +71,7 @@ impl Records {
 
     /// The record at `name`, from memory or from DNS. That there is none is kept too, also where there can be none because
     /// `name` is no legal DNS name. The error is always a temporary one: nobody could tell.
-    pub async fn load(&self, resolver: &Resolver, name: &str) -> Result<Record, DnsError> {
+    pub async fn load(&self, resolver: &Resolver, name: &str) -> Result<Txt, DnsError> {
         let key = format!("{}.", name.trim_end_matches('.').to_ascii_lowercase());
         if let Some(record) = self.find(key.as_str()) {
             return Ok(record);
@@ -109,7 +83,7 @@ impl Records {
             }
             Err(DnsError::NoRecords { valid_until, .. }) => (none(), 0, valid_until),
             Err(error) if error.is_temporary() => return Err(error),
-            Err(DnsError::TooLarge) => (Txt::Error(Error::ParseError).into(), 0, soon),
+            Err(DnsError::TooLarge) => (Txt::Error(Error::ParseError), 0, soon),
             Err(_) => (none(), 0, soon),
         };
         let octets = u32::try_from(RECORD_OCTETS_MIN + OCTETS_FOR_EACH * texts_octets).unwrap_or(u32::MAX);
@@ -117,7 +91,7 @@ impl Records {
         Ok(record)
     }
 
-    fn find<Q>(&self, key: &Q) -> Option<Record>
+    fn find<Q>(&self, key: &Q) -> Option<Txt>
     where
         Box<str>: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
@@ -133,7 +107,7 @@ impl ResolverCache<Box<str>, Txt> for Records {
         Box<str>: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.find(name).map(|record| record.txt)
+        self.find(name)
     }
 
     fn remove<Q>(&self, _: &Q) -> Option<Txt>
@@ -149,55 +123,38 @@ impl ResolverCache<Box<str>, Txt> for Records {
 }
 
 /// There is no record of this kind.
-fn none() -> Record {
-    Txt::Error(Error::Dns(LibraryDnsError::InvalidRecordType)).into()
-}
-
-/// The record selection of RFC 7208 section 4.5, and its syntax (section 4.6).
-fn read_spf(texts: &[Vec<u8>]) -> Record {
-    let mut records = texts.iter().filter(|text| spf_syntax::is_record(text));
-    let (record, others) = (records.next(), records.count());
-    let Some(record) = record else { return none() };
-    match spf_syntax::references(record) {
-        Some(refers_to) if others == 0 => Record {
-            // The domain's own words about a failure are shown to nobody: they are not asked for either.
-            txt: Txt::from(Spf::parse(record).map(|spf| Spf { exp: None, ..spf })),
-            refers_to: refers_to.into_iter().map(Into::into).collect(),
-            qualified: spf_syntax::qualified_includes(record).into_iter().map(Into::into).collect(),
-        },
-        // To the library a record that cannot be parsed is a permerror, at the top and where it is included.
-        _ => Txt::Error(Error::ParseError).into(),
-    }
+fn none() -> Txt {
+    Txt::Error(Error::Dns(LibraryDnsError::InvalidRecordType))
 }
 
 /// RFC 9989 section 4.10.1: more than one policy record at a name are none.
-fn read_dmarc(texts: &[Vec<u8>]) -> Record {
+fn read_dmarc(texts: &[Vec<u8>]) -> Txt {
     let mut records = texts.iter().filter_map(|text| Dmarc::parse(text).ok());
     match (records.next(), records.next()) {
-        (Some(record), None) => Txt::from(record).into(),
+        (Some(record), None) => Txt::from(record),
         _ => none(),
     }
 }
 
 /// The first record that is a key (RFC 6376 section 3.6.2.2 leaves several undefined), if mail may be signed with it.
-fn read_key(texts: &[Vec<u8>]) -> Record {
+fn read_key(texts: &[Vec<u8>]) -> Txt {
     let mut outcome = none();
     for text in texts {
         let key = match DomainKey::parse(text) {
             Ok(key) => key,
             Err(error) => {
-                outcome = Txt::Error(error).into();
+                outcome = Txt::Error(error);
                 continue;
             }
         };
         // RFC 6376 section 3.6.1: `h=` lists acceptable hashes, `s=` services; RFC 8301 leaves SHA-256 alone.
         if !lists(text, "h", &["sha256"]) || !lists(text, "s", &["*", "email"]) {
-            return Txt::Error(Error::Dkim(DkimError::UnsupportedAlgorithm)).into();
+            return Txt::Error(Error::Dkim(DkimError::UnsupportedAlgorithm));
         }
         if key.p.public_key_bits() < RSA_KEY_BITS_MIN {
-            return Txt::Error(Error::Dkim(DkimError::UnsupportedKeyType)).into();
+            return Txt::Error(Error::Dkim(DkimError::UnsupportedKeyType));
         }
-        return Txt::from(key).into();
+        return Txt::from(key);
     }
     outcome
 }
@@ -220,20 +177,17 @@ mod tests {
     async fn the_newest_record_is_always_there() {
         let responder = Responder::start(Zone::default()).await.unwrap();
         let resolver = Resolver::new(&[responder.address()]).unwrap();
-        let records = Records::bounded(read_spf, 64 << 10);
-        responder.add("often.example", ZoneRecord::txt("v=spf1 -all"));
+        let records = Records::bounded(read_dmarc, 64 << 10);
+        responder.add("_dmarc.often.example", ZoneRecord::txt("v=DMARC1; p=none"));
         for at in 0..200 {
-            let name = format!("n{at}.example");
-            responder.add(&name, ZoneRecord::txt(&format!("v=spf1 {}-all", "a ".repeat(at))));
+            let name = format!("_dmarc.n{at}.example");
+            responder.add(&name, ZoneRecord::txt(&format!("v=DMARC1; p=none; x={}", "a".repeat(2 * at))));
             records.load(&resolver, &name).await.unwrap();
             records.kept.run_pending_tasks();
-            assert!(
-                matches!(records.find(format!("{name}.").as_str()), Some(Record { txt: Txt::Spf(_), .. })),
-                "{name}"
-            );
+            assert!(matches!(records.find(format!("{name}.").as_str()), Some(Txt::Dmarc(_))), "{name}");
             assert!(records.kept.weighted_size() <= 64 << 10);
             for _ in 0..5 {
-                records.load(&resolver, "often.example").await.unwrap();
+                records.load(&resolver, "_dmarc.often.example").await.unwrap();
             }
         }
     }
@@ -244,7 +198,7 @@ mod tests {
         let resolver = Resolver::new(&[responder.address()]).unwrap();
         let records = Records::dmarc();
         for name in [format!("_dmarc.{}example", "a.".repeat(121)), "_dmarc.a..b".to_owned()] {
-            assert!(matches!(records.load(&resolver, &name).await.unwrap().txt, Txt::Error(_)), "{name}");
+            assert!(matches!(records.load(&resolver, &name).await.unwrap(), Txt::Error(_)), "{name}");
         }
     }
 
@@ -261,6 +215,6 @@ mod tests {
         // A 512-bit RSA key.
         let weak = b"v=DKIM1; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKGwRA0rXmAXKLxF4YfopS4/B+O7zTBc7gNywTKFXUeoAZsfHhuuMPMgM0FPCU\
             LasK8Imdcp8vKQQAfShqlxK/MCAwEAAQ==";
-        assert!(matches!(read_key(&[weak.to_vec()]).txt, Txt::Error(Error::Dkim(DkimError::UnsupportedKeyType))));
+        assert!(matches!(read_key(&[weak.to_vec()]), Txt::Error(Error::Dkim(DkimError::UnsupportedKeyType))));
     }
 }

@@ -22,7 +22,7 @@ use hickory_resolver::net::{DnsError as HickoryError, NetError, runtime::TokioRu
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
-use moka::sync::Cache;
+use moka::{future::Cache, sync};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::address::Domain;
@@ -103,7 +103,7 @@ pub struct Resolver {
     /// For the library, which keeps nothing itself.
     library: TokioResolver,
     answers: Cache<Question, Answer>,
-    failures: Cache<Question, String>,
+    failures: sync::Cache<Question, String>,
     turns: Arc<Semaphore>,
 }
 
@@ -145,7 +145,7 @@ impl Resolver {
             hickory: build(0)?,
             library: build(LIBRARY_ANSWERS_MAX)?,
             answers: Cache::builder().max_capacity(ANSWERS_OCTETS_MAX).weigher(octets).build(),
-            failures: Cache::builder()
+            failures: sync::Cache::builder()
                 .max_capacity(FAILURES_MAX)
                 .time_to_live(Duration::from_secs(FAILURE_SECONDS))
                 .build(),
@@ -178,6 +178,19 @@ impl Resolver {
             _ => None,
         })
         .await
+    }
+
+    /// The hosts that take mail for a domain (RFC 5321 section 5.1), in the order of the answer. A null MX (RFC 7505) is no
+    /// host.
+    pub async fn mx(&self, name: &str) -> Result<Records<String>, DnsError> {
+        let found = self.lookup(text_name(name)?, RecordType::MX, |data| match data {
+            RData::MX(mx) => Some(name_text(&mx.exchange)),
+            _ => None,
+        });
+        found.await.map(|found| Records {
+            records: found.records.into_iter().filter(|name| !name.is_empty()).collect(),
+            valid_until: found.valid_until,
+        })
     }
 
     /// The names of an address. PTR records that are no legal domain are left out.
@@ -219,29 +232,29 @@ impl Resolver {
         }
     }
 
-    /// From memory or from the resolvers.
+    /// From memory or from the resolvers. Who asks what somebody else is just asking gets that answer.
     async fn answer(&self, question: Question) -> Result<Answer, DnsError> {
-        if let Some(answer) = self.answers.get(&question).filter(|answer| answer.valid_until > Instant::now()) {
-            return Ok(answer);
+        match self.answers.get(&question).await {
+            Some(answer) if answer.valid_until > Instant::now() => return Ok(answer),
+            Some(_) => self.answers.invalidate(&question).await,
+            None => {}
         }
         if let Some(failure) = self.failures.get(&question) {
             return Err(DnsError::Unavailable(failure));
         }
+        let asked = self.answers.try_get_with_by_ref(&question, self.ask(&question));
+        asked.await.map_err(|failure: Arc<String>| {
+            self.failures.insert(question, failure.to_string());
+            DnsError::Unavailable(failure.to_string())
+        })
+    }
+
+    async fn ask(&self, question: &Question) -> Result<Answer, String> {
         let _turn = self.turn().await;
         let lookup = self.hickory.lookup(question.0.clone(), question.1);
-        let answer = match tokio::time::timeout(Duration::from_secs(LOOKUP_SECONDS_MAX), lookup).await {
+        match tokio::time::timeout(Duration::from_secs(LOOKUP_SECONDS_MAX), lookup).await {
             Ok(answer) => understand(answer, question.1),
             Err(_) => Err("no answer in time".to_owned()),
-        };
-        match answer {
-            Ok(answer) => {
-                self.answers.insert(question, answer.clone());
-                Ok(answer)
-            }
-            Err(failure) => {
-                self.failures.insert(question, failure.clone());
-                Err(DnsError::Unavailable(failure))
-            }
         }
     }
 }
@@ -261,6 +274,7 @@ fn octets_beside(data: &RData) -> usize {
     match data {
         RData::TXT(txt) => txt.txt_data.iter().map(|text| size_of_val(text) + text.len()).sum(),
         RData::PTR(name) => name.len(),
+        RData::MX(mx) => mx.exchange.len(),
         _ => 0,
     }
 }
@@ -284,9 +298,20 @@ fn options(answers_kept: u64) -> ResolverOpts {
     options
 }
 
-/// The name as it is, from the root: without its final dot a resolver would try its search list.
+/// A name as [`text_name`] reads it.
+fn name_text(name: &Name) -> String {
+    let labels: Vec<_> = name.iter().map(String::from_utf8_lossy).collect();
+    labels.join(".")
+}
+
+/// The name as it is, from the root: without its final dot a resolver would try its search list. A label may hold any
+/// octets but a dot (RFC 2181 section 11): an expanded SPF macro does.
 fn text_name(name: &str) -> Result<Name, DnsError> {
-    let mut name = Name::from_ascii(name).map_err(|_| DnsError::Name)?;
+    let labels = name.strip_suffix('.').unwrap_or(name).split('.');
+    if labels.clone().any(str::is_empty) {
+        return Err(DnsError::Name);
+    }
+    let mut name = Name::from_labels(labels.map(str::as_bytes)).map_err(|_| DnsError::Name)?;
     name.set_fqdn(true);
     Ok(name)
 }
@@ -414,11 +439,11 @@ mod tests {
         let (_responder, resolver) = start(zone).await;
         let question = |name: &str| (text_name(name).unwrap(), RecordType::TXT);
         resolver.txt("large.example").await.unwrap();
-        let answer = resolver.answers.get(&question("large.example")).unwrap();
+        let answer = resolver.answers.get(&question("large.example")).await.unwrap();
         for at in 0..1_000 {
-            resolver.answers.insert(question(&format!("n{at}.example")), answer.clone());
+            resolver.answers.insert(question(&format!("n{at}.example")), answer.clone()).await;
         }
-        resolver.answers.run_pending_tasks();
+        resolver.answers.run_pending_tasks().await;
         let (octets, count) = (resolver.answers.weighted_size(), resolver.answers.entry_count());
         assert!(octets <= ANSWERS_OCTETS_MAX && octets >= count * 30_000, "{octets} octets, {count} answers");
         assert!(count > 400, "{count} answers");

@@ -216,7 +216,7 @@ impl Shared {
         if query.metadata.message_type != MessageType::Query || query.metadata.op_code != OpCode::Query {
             return None;
         }
-        let name = key(&question.name().to_ascii());
+        let name = key(&super::name_text(question.name()));
         let count = |queries: &mut HashMap<String, usize>| {
             let asked = queries.entry(name.clone()).or_default();
             *asked = asked.saturating_add(1);
@@ -351,7 +351,8 @@ fn key(name: &str) -> String {
 }
 
 fn wire_name(name: &str) -> Option<Name> {
-    let mut name = Name::from_ascii(name).ok()?;
+    let labels = name.trim_end_matches('.').split('.').filter(|label| !label.is_empty()).map(str::as_bytes);
+    let mut name = Name::from_labels(labels).ok()?;
     name.set_fqdn(true);
     Some(name)
 }

@@ -31,6 +31,7 @@ mod scan;
 mod session_model;
 mod smuggling;
 mod smuggling_chunks;
+mod spf_suites;
 mod stop;
 mod swaks;
 mod systemd;
