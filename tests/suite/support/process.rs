@@ -9,6 +9,11 @@ pub fn pss_kib(pid: u32) -> u64 {
     field_kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
 }
 
+/// Its part without files, in KiB: pages of the program are shared with other servers, and count for more when those end.
+pub fn pss_anonymous_kib(pid: u32) -> u64 {
+    field_kib(&format!("/proc/{pid}/smaps_rollup"), "Pss_Anon:")
+}
+
 /// The largest resident set since the start, or since `forget_peak`, in KiB.
 pub fn peak_kib(pid: u32) -> u64 {
     field_kib(&format!("/proc/{pid}/status"), "VmHWM:")
