@@ -69,7 +69,8 @@
 //!   the relay wrote. What would be refused goes to Junk, or the relay would bounce it to whoever was forged.
 //! * **After the reply.** Its ledger entries are *released* once the client has provably seen it: a command begins in octets
 //!   that were read after the flush, when the socket had been read empty just before; or the client ends its stream, and
-//!   every octet that we sent is acknowledged. Until then the same octets are a retry, and after it a new message.
+//!   every octet that we sent is acknowledged (behind a proxy only a command counts). Until then the same octets are a
+//!   retry, and after it a new message.
 //! * **Reload.** Another configuration, with its rules, certificate and resolver, is built beside the one in force, and then
 //!   swapped at once: new connections begin with the new generation, sessions keep theirs, and the last of them takes it
 //!   along. Store, ledger, deferrals, counters and connection limits are the service's, and all generations share them. What
