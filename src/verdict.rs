@@ -298,7 +298,7 @@ mod tests {
 
     use super::*;
     use crate::address::Domain;
-    use crate::authentication::{Dmarc, Iprev, Spf, SpfIdentity};
+    use crate::authentication::Dmarc;
     use crate::config::FolderName;
 
     const INBOX: Verdict = Verdict::Deliver(Folder::Inbox);
@@ -311,23 +311,8 @@ mod tests {
     /// What authentication says of a message by somebody at author.example.
     fn found(result: MethodResult, policy: Option<DmarcPolicy>) -> Authentication {
         let author = Domain::parse("author.example").unwrap();
-        let (identity, address) = (SpfIdentity::MailFrom, [192, 0, 2, 1].into());
-        let none = MethodResult::None;
-        Authentication {
-            spf: Spf { result: none, identity, domain: None, reason: None },
-            dkim: Vec::new(),
-            signatures_ignored: 0,
-            dmarc: Dmarc {
-                result,
-                author_domain: Some(author.clone()),
-                policy,
-                spf_aligned: false,
-                dkim_aligned: false,
-                reason: None,
-            },
-            iprev: Iprev { result: none, address, name: None },
-            authors: Authors::One(author),
-        }
+        let dmarc = Dmarc { result, policy, ..Dmarc::none(Some(author.clone()), None) };
+        Authentication { dmarc, authors: Authors::One(author), ..Authentication::none([192, 0, 2, 1].into()) }
     }
 
     fn judge(authentication: Option<&Authentication>, may_defer: bool, score: f64, dmarc: DmarcMode) -> Verdict {

@@ -143,6 +143,8 @@ fn describe(candidate: &Candidate) -> Dkim {
         // Six octets are eight characters.
         signature: signature.map(|s| base64(s.b.get(..6).unwrap_or(&s.b))),
         reason: Some("the signature cannot be understood"),
+        testing: false,
+        key_bits: None,
     }
 }
 

@@ -26,14 +26,7 @@ pub(super) async fn prefetch(inner: &Inner, authors: &Authors) {
 }
 
 pub(super) async fn evaluate(inner: &Inner, authors: &Authors, spf: &Spf, dkim: &[Dkim]) -> Dmarc {
-    let mut dmarc = Dmarc {
-        result: MethodResult::None,
-        author_domain: authors.domain().cloned(),
-        policy: None,
-        spf_aligned: false,
-        dkim_aligned: false,
-        reason: None,
-    };
+    let mut dmarc = Dmarc::none(authors.domain().cloned(), None);
     let Authors::One(author) = authors else {
         dmarc.reason = Some("there is not just one author domain");
         return dmarc;

@@ -230,7 +230,7 @@ fn without_comments(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Authors, Dmarc, DmarcPolicy, Iprev, MethodResult, Spf};
+    use super::super::{ArcChain, Authors, Dmarc, DmarcPolicy, Iprev, MethodResult, Spf};
     use super::*;
     use crate::message::Message;
 
@@ -293,8 +293,10 @@ mod tests {
                 result: MethodResult::Pass,
                 identity: SpfIdentity::MailFrom,
                 domain: domain("example.com"),
-                reason: None,
+                ..Spf::none(SpfIdentity::MailFrom, None)
             },
+            spf_helo: None,
+            arc: ArcChain::none(),
             dkim: vec![Dkim {
                 result: MethodResult::Fail,
                 domain: domain("example.com"),
@@ -303,6 +305,8 @@ mod tests {
                 algorithm: Some("rsa-sha256"),
                 signature: Some("ab+/cd==".to_owned()),
                 reason: Some("the body was changed"),
+                testing: false,
+                key_bits: Some(2_048),
             }],
             signatures_ignored: 0,
             dmarc: Dmarc {
@@ -311,12 +315,13 @@ mod tests {
                 policy: Some(DmarcPolicy::Reject),
                 spf_aligned: true,
                 dkim_aligned: false,
-                reason: None,
+                ..Dmarc::none(None, None)
             },
             iprev: Iprev {
                 result: MethodResult::Pass,
                 address: "2001:db8::1".parse().unwrap(),
                 name: domain("mail.example.com"),
+                reason: None,
             },
             authors: Authors::One(domain("example.com").unwrap()),
         }

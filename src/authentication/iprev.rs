@@ -13,7 +13,7 @@ const NAMES_MAX: usize = 5;
 pub(super) async fn check(resolver: &Resolver, address: IpAddr) -> Iprev {
     let found = tokio::time::timeout(Duration::from_secs(IPREV_SECONDS_MAX), find(resolver, address)).await;
     let (result, name) = found.unwrap_or((MethodResult::TempError, None));
-    Iprev { result, address, name }
+    Iprev { result, address, name, reason: None }
 }
 
 async fn find(resolver: &Resolver, address: IpAddr) -> (MethodResult, Option<Domain>) {

@@ -34,7 +34,9 @@ use crate::message::Message;
 
 pub use authors::read as authors;
 pub use field::is_forged;
-pub use results::{Authentication, Authors, Dkim, Dmarc, DmarcPolicy, Iprev, MethodResult, Spf, SpfIdentity};
+pub use results::{
+    ArcChain, ArcSet, Authentication, Authors, Dkim, Dmarc, DmarcPolicy, Iprev, MethodResult, Spf, SpfIdentity,
+};
 
 /// How long iprev may take, in seconds.
 pub const IPREV_SECONDS_MAX: u64 = 5;
@@ -48,6 +50,13 @@ pub const DMARC_SECONDS_MAX: u64 = 10;
 /// DKIM signatures of one message that are looked at.
 pub const SIGNATURES_MAX: usize = 10;
 
+/// What the operator decides about the checks themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// A DKIM signature of a part of the body (`l=`, RFC 6376 section 8.2) counts.
+    pub count_body_length: bool,
+}
+
 /// Runs the checks. Cheap to clone: clones share the resolver and what domains published.
 #[derive(Clone)]
 pub struct Authenticator(Arc<Inner>);
@@ -55,6 +64,8 @@ pub struct Authenticator(Arc<Inner>);
 struct Inner {
     /// Our name: `%{r}` in SPF records.
     hostname: Domain,
+    #[expect(dead_code, reason = "the DKIM part acts on it next")]
+    settings: Settings,
     resolver: Resolver,
     library: MessageAuthenticator,
     dkim: records::Records,
@@ -63,9 +74,10 @@ struct Inner {
 
 impl Authenticator {
     /// An authenticator that calls itself `hostname` and asks `resolver`.
-    pub fn new(resolver: Resolver, hostname: Domain) -> Self {
+    pub fn new(resolver: Resolver, hostname: Domain, settings: Settings) -> Self {
         Authenticator(Arc::new(Inner {
             hostname,
+            settings,
             library: MessageAuthenticator(resolver.hickory()),
             resolver,
             dkim: records::Records::dkim(),
@@ -91,6 +103,15 @@ impl Authenticator {
         // The policy records are on their way while DKIM keys are.
         let (dkim, ()) = tokio::join!(dkim, dmarc::prefetch(&self.0, &authors));
         let dmarc = dmarc::evaluate(&self.0, &authors, &spf, &dkim.results).await;
-        Authentication { spf, dkim: dkim.results, signatures_ignored: dkim.ignored, dmarc, iprev, authors }
+        Authentication {
+            spf,
+            spf_helo: None,
+            dkim: dkim.results,
+            signatures_ignored: dkim.ignored,
+            arc: ArcChain::none(),
+            dmarc,
+            iprev,
+            authors,
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
+use super::spf::{Matched, Problem};
 use crate::address::Domain;
 
 /// The outcome of one method (RFC 8601 section 2.7).
@@ -66,6 +67,17 @@ pub struct Spf {
     pub domain: Option<Domain>,
     /// Why there is no other result.
     pub reason: Option<&'static str>,
+    /// Which record decided, and what in it.
+    pub matched: Option<Matched>,
+    /// Why the policy could not be evaluated, with names.
+    pub problem: Option<Problem>,
+}
+
+impl Spf {
+    /// No check was made.
+    pub fn none(identity: SpfIdentity, reason: Option<&'static str>) -> Self {
+        Spf { result: MethodResult::None, identity, domain: None, reason, matched: None, problem: None }
+    }
 }
 
 /// What became of one DKIM signature (RFC 6376; RFC 8601 section 2.7.1).
@@ -86,6 +98,10 @@ pub struct Dkim {
     pub signature: Option<String>,
     /// Why it is not a pass.
     pub reason: Option<&'static str>,
+    /// The key says `t=y`: its domain is testing DKIM (RFC 6376 section 3.6.1).
+    pub testing: bool,
+    /// The length of an RSA key, if it was found, in bits.
+    pub key_bits: Option<usize>,
 }
 
 /// What the author domain wants done with mail that fails (RFC 9989 section 4.7).
@@ -126,6 +142,78 @@ pub struct Dmarc {
     pub dkim_aligned: bool,
     /// Why there is no other result.
     pub reason: Option<&'static str>,
+    /// Where the policy record stands (RFC 9989 section 4.10.1), without `_dmarc`.
+    #[serde(serialize_with = "text_or_null")]
+    pub policy_domain: Option<Domain>,
+    /// The author domain's organizational domain (RFC 9989 section 4.10.2), once the walk found it.
+    #[serde(serialize_with = "text_or_null")]
+    pub organizational_domain: Option<Domain>,
+    /// The policy record, printable ASCII.
+    pub record: Option<String>,
+    /// The tag that the policy comes from: `p`, `sp` or `np`.
+    pub tag: Option<&'static str>,
+    /// The record says `t=y`: the policy is applied one step milder.
+    pub testing: bool,
+    /// `aspf=s`: only the author domain itself is aligned for SPF.
+    pub spf_strict: bool,
+    /// `adkim=s`: only the author domain itself is aligned for DKIM.
+    pub dkim_strict: bool,
+}
+
+impl Dmarc {
+    /// No policy was looked for, or none was found.
+    pub fn none(author_domain: Option<Domain>, reason: Option<&'static str>) -> Self {
+        Dmarc {
+            result: MethodResult::None,
+            author_domain,
+            policy: None,
+            spf_aligned: false,
+            dkim_aligned: false,
+            reason,
+            policy_domain: None,
+            organizational_domain: None,
+            record: None,
+            tag: None,
+            testing: false,
+            spf_strict: false,
+            dkim_strict: false,
+        }
+    }
+}
+
+/// What became of a chain of ARC sets (RFC 8617 section 5.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ArcChain {
+    /// One of none, pass, fail; temperror where a key could not be looked up.
+    pub result: MethodResult,
+    /// The sets by their instance, 1 first; empty where they cannot be told apart.
+    pub sets: Vec<ArcSet>,
+    /// The lowest instance whose message signature still verifies; 0: all do (RFC 8617 section 5.2). None without a pass.
+    pub oldest_pass: Option<u32>,
+    /// Why it is not a pass.
+    pub reason: Option<&'static str>,
+}
+
+/// One set of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ArcSet {
+    /// `i=`.
+    pub instance: u32,
+    /// `d=` of the seal: who vouches.
+    #[serde(serialize_with = "text_or_null")]
+    pub sealer: Option<Domain>,
+    /// `s=` of the seal, printable ASCII.
+    pub selector: Option<String>,
+    /// The author domain for which the sealer says that DMARC passed when it got the message.
+    #[serde(serialize_with = "text_or_null")]
+    pub dmarc_passed_for: Option<Domain>,
+}
+
+impl ArcChain {
+    /// There is no chain, or nobody looked.
+    pub fn none() -> Self {
+        ArcChain { result: MethodResult::None, sets: Vec::new(), oldest_pass: None, reason: None }
+    }
 }
 
 /// Whether the client's address has a name that leads back to it (RFC 8601 section 3).
@@ -138,6 +226,15 @@ pub struct Iprev {
     /// The name, if one led back.
     #[serde(serialize_with = "text_or_null")]
     pub name: Option<Domain>,
+    /// Why it is not a pass.
+    pub reason: Option<&'static str>,
+}
+
+impl Iprev {
+    /// No check was made.
+    pub fn none(address: IpAddr) -> Self {
+        Iprev { result: MethodResult::None, address, name: None, reason: None }
+    }
 }
 
 /// Who the message says wrote it: the domains in RFC5322.From.
@@ -167,12 +264,16 @@ impl Authors {
 /// All that is known of who really sent a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Authentication {
-    /// SPF.
+    /// SPF of the identity that DMARC goes by: the reverse-path, or HELO where that is null.
     pub spf: Spf,
+    /// SPF of the HELO identity beside it (RFC 7208 section 2.3).
+    pub spf_helo: Option<Spf>,
     /// DKIM: one for each signature that was looked at, those of the author domain first. Empty if there was none.
     pub dkim: Vec<Dkim>,
     /// DKIM-Signature fields beyond [`SIGNATURES_MAX`](super::SIGNATURES_MAX), which were not looked at.
     pub signatures_ignored: usize,
+    /// ARC.
+    pub arc: ArcChain,
     /// DMARC.
     pub dmarc: Dmarc,
     /// iprev.
@@ -183,6 +284,20 @@ pub struct Authentication {
 }
 
 impl Authentication {
+    /// Nothing was checked.
+    pub fn none(address: IpAddr) -> Self {
+        Authentication {
+            spf: Spf::none(SpfIdentity::MailFrom, None),
+            spf_helo: None,
+            dkim: Vec::new(),
+            signatures_ignored: 0,
+            arc: ArcChain::none(),
+            dmarc: Dmarc::none(None, None),
+            iprev: Iprev::none(address),
+            authors: Authors::None,
+        }
+    }
+
     /// Did SPF or a DKIM signature pass for this very domain? Then its DMARC record could only confirm it.
     pub fn passes_for(&self, domain: &Domain) -> bool {
         let spf = self.spf.identity == SpfIdentity::MailFrom && self.spf.result == MethodResult::Pass;

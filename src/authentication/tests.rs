@@ -29,7 +29,7 @@ impl World {
     async fn new(zone: Zone) -> Self {
         let responder = Responder::start(zone).await.unwrap();
         let resolver = Resolver::new(&[responder.address()]).unwrap();
-        let authenticator = Authenticator::new(resolver, domain("mx.example.net"));
+        let authenticator = Authenticator::new(resolver, domain("mx.example.net"), Settings::default());
         World { responder, authenticator }
     }
 
@@ -427,7 +427,7 @@ async fn hostile_messages_and_records_never_panic() {
     let mut noise = Noise(0x9E37_79B9_7F4A_7C15);
     for _ in 0..1_500 {
         let message = Message::new(noise.bend(&signed));
-        let iprev = Iprev { result: MethodResult::None, address: CLIENT.into(), name: None };
+        let iprev = Iprev::none(CLIENT.into());
         let spf = world.spf(CLIENT, "<a@[192.0.2.1]>").await;
         let found = world.authenticator.verify(&message, spf, iprev).await;
         let field = found.field("mx.example.net");

@@ -105,6 +105,18 @@ pub const KEYS: &[Key] = &[
         "",
         "Resolvers to ask, best one on this machine. Port 53 unless given; empty: the system's.",
     ),
+    key(
+        "authentication.received_spf",
+        Default("false"),
+        "",
+        "Write a Received-SPF field (RFC 7208 section 9.1) into stored copies as well.",
+    ),
+    key(
+        "authentication.count_body_length",
+        Default("false"),
+        "",
+        "Let DKIM signatures of a part of the body (l=) count: anybody may add to what they sign (RFC 6376 section 8.2).",
+    ),
     key("domains.*.mailboxes", Default("[]"), "", "Local-parts that have a Maildir, in any case."),
     key(
         "domains.*.aliases",

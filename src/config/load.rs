@@ -14,8 +14,8 @@ use toml::de::DeTable;
 
 use super::section::{ConfigError, Problem, Report, Section, Value, Warning, path};
 use super::{
-    Config, Dns, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Rules, Storage, domains, keys, limits,
-    policy, tls,
+    Authentication, Config, Dns, LineEndings, Listen, Log, LogFormat, MailTemplate, Network, Rules, Storage, domains,
+    keys, limits, policy, tls,
 };
 
 /// The largest configuration file, in octets.
@@ -91,6 +91,7 @@ fn read(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Conf
     check_listen(report, root, &listen);
     let storage = read_storage(report, root, base_dir);
     let dns = read_dns(report, root);
+    let authentication = read_authentication(report, root);
     let limits = limits::read(report, root);
     let policy_section = root.section(report, "policy");
     let policy = policy::read(report, &policy_section);
@@ -103,6 +104,7 @@ fn read(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Option<Conf
         tls,
         storage: storage?,
         dns,
+        authentication: authentication?,
         domains,
         limits: limits?,
         policy: policy?,
@@ -196,6 +198,13 @@ fn read_storage(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Opt
 fn read_dns(report: &mut Report, root: &Section<'_>) -> Dns {
     let section = root.section(report, "dns");
     Dns { servers: list(report, &section, "servers", dns_server) }
+}
+
+fn read_authentication(report: &mut Report, root: &Section<'_>) -> Option<Authentication> {
+    let section = root.section(report, "authentication");
+    let mut switch = |name| section.value(name).and_then(|value| value.switch(report));
+    let (received_spf, count_body_length) = (switch("received_spf"), switch("count_body_length"));
+    Some(Authentication { received_spf: received_spf?, count_body_length: count_body_length? })
 }
 
 fn read_rules(report: &mut Report, root: &Section<'_>, base_dir: &Path) -> Rules {

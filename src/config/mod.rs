@@ -53,6 +53,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[dns]`.
     pub dns: Dns,
+    /// `[authentication]`.
+    pub authentication: Authentication,
     /// `[domains."..."]`: the domains that we take mail for.
     pub domains: BTreeMap<Domain, DomainConfig>,
     /// `[limits]`.
@@ -106,6 +108,15 @@ pub enum LineEndings {
 pub struct Dns {
     /// `dns.servers`: resolvers to ask. Empty (the default): those of the system.
     pub servers: Vec<SocketAddr>,
+}
+
+/// `[authentication]`: how senders are checked, whoever the recipient is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Authentication {
+    /// `authentication.received_spf`: stored copies have a Received-SPF field (RFC 7208 section 9.1). Default false.
+    pub received_spf: bool,
+    /// `authentication.count_body_length`: DKIM signatures of a part of the body count. Default false.
+    pub count_body_length: bool,
 }
 
 /// One domain of ours. Local-parts are lower-case here: ours are compared without regard to case.

@@ -284,6 +284,15 @@ impl<'a> Value<'a> {
         count
     }
 
+    /// True or false.
+    pub fn switch(&self, report: &mut Report) -> Option<bool> {
+        let found = self.value.as_bool();
+        if found.is_none() {
+            self.error(report, format!("{} is not true or false. Write one of them, without quotes.", self.shown()));
+        }
+        found
+    }
+
     /// One of a few words.
     pub fn choice<T: Copy>(&self, report: &mut Report, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(report)?;

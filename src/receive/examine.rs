@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::address::{Host, ReversePath};
-use crate::authentication::{Authentication, Authenticator, Iprev, MethodResult, Spf, SpfIdentity};
+use crate::authentication::{Authentication, Authenticator, Iprev, Spf, SpfIdentity};
 use crate::journal;
 use crate::message::Message;
 use crate::receive::evidence::evidence;
@@ -62,10 +62,7 @@ impl Examiner {
     pub async fn iprev(&self, client: Option<IpAddr>) -> Iprev {
         match (&self.authenticator, client) {
             (Some(authenticator), Some(client)) => authenticator.iprev(client).await,
-            (_, client) => {
-                let address = client.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-                Iprev { result: MethodResult::None, address, name: None }
-            }
+            (_, client) => Iprev::none(client.unwrap_or(Ipv4Addr::UNSPECIFIED.into())),
         }
     }
 
@@ -75,7 +72,7 @@ impl Examiner {
             (Some(authenticator), Some(address), Some(helo)) => {
                 authenticator.spf(address, helo, &sender.reverse_path).await
             }
-            _ => Spf { result: MethodResult::None, identity: SpfIdentity::MailFrom, domain: None, reason: None },
+            _ => Spf::none(SpfIdentity::MailFrom, None),
         }
     }
 

@@ -274,9 +274,8 @@ impl Arrival {
                 tokio::join!(examiner.spf(&sender), examiner.iprev(Some(address)))
             }
             (true, None) => {
-                let (result, identity) = (MethodResult::None, SpfIdentity::MailFrom);
                 let reason = Some("the relay does not say who its client was");
-                (Spf { result, identity, domain: None, reason }, examiner.iprev(None).await)
+                (Spf::none(SpfIdentity::MailFrom, reason), examiner.iprev(None).await)
             }
         }
     }

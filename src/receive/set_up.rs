@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::budget::Budget;
 use super::{Examiner, spool};
-use crate::authentication::Authenticator;
+use crate::authentication::{Authenticator, Settings};
 use crate::config::{Config, Limits, LineEndings, Network};
 use crate::delivery::{self, ledger::Ledger};
 use crate::dns::{DnsError, Resolver};
@@ -123,7 +123,8 @@ impl Examiner {
         let resolver = Resolver::new(&config.dns.servers)?;
         let (rules, diagnostics) = Rules::load(&config.rules.paths)?;
         diagnostics.iter().for_each(diagnose);
-        let authenticator = Authenticator::new(resolver, config.hostname.clone());
+        let settings = Settings { count_body_length: config.authentication.count_body_length };
+        let authenticator = Authenticator::new(resolver, config.hostname.clone(), settings);
         Ok(Examiner::new(Some(authenticator), rules))
     }
 }

@@ -13,6 +13,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{Inner, MethodResult, SPF_SECONDS_MAX, Spf, SpfIdentity};
 use crate::address::{Host, ReversePath};
 
@@ -49,7 +51,7 @@ pub struct Outcome {
 }
 
 /// Where an evaluation ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Matched {
     /// Whose record.
     pub domain: Box<str>,
@@ -58,7 +60,8 @@ pub struct Matched {
 }
 
 /// Why a policy could not be evaluated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Problem {
     /// An address literal, a single label, or no possible name.
     NoDomain,
@@ -143,7 +146,7 @@ pub(super) async fn check(inner: &Inner, client: IpAddr, helo: &Host, reverse_pa
         ReversePath::Null => (SpfIdentity::Helo, helo.domain(), "postmaster"),
         ReversePath::Mailbox(mailbox) => (SpfIdentity::MailFrom, mailbox.domain(), mailbox.local_part()),
     };
-    let mut spf = Spf { result: MethodResult::None, identity, domain: domain.cloned(), reason: None };
+    let mut spf = Spf { domain: domain.cloned(), ..Spf::none(identity, None) };
     let Some(domain) = domain else {
         spf.reason = Some("an address literal has no SPF record");
         return spf;
@@ -161,5 +164,6 @@ pub(super) async fn check(inner: &Inner, client: IpAddr, helo: &Host, reverse_pa
     let outcome = outcome.unwrap_or_else(|_| Outcome::of(MethodResult::TempError, Problem::Deadline));
     spf.result = outcome.result;
     spf.reason = outcome.problem.as_ref().map(Problem::reason);
+    (spf.matched, spf.problem) = (outcome.matched, outcome.problem);
     spf
 }

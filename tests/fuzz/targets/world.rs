@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use mxkeep::address::{Domain, Host, ReversePath};
 use mxkeep::authentication::signing::Signer;
-use mxkeep::authentication::{Authentication, Authenticator};
+use mxkeep::authentication::{Authentication, Authenticator, Settings};
 use mxkeep::dns::Resolver;
 use mxkeep::dns::responder::{Record, Responder, Zone};
 use mxkeep::message::Message;
@@ -61,7 +61,7 @@ impl World {
             let responder = Responder::start(zone).await.expect("a responder");
             let resolver = Resolver::new(&[responder.address()]).expect("a resolver");
             let hostname = Domain::parse("mx.example.org").expect("a domain");
-            (responder, Authenticator::new(resolver, hostname))
+            (responder, Authenticator::new(resolver, hostname, Settings::default()))
         });
         World { runtime, responder, authenticator, signer, inputs: 0 }
     }
