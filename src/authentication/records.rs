@@ -7,16 +7,16 @@
 
 use std::borrow::Borrow;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mail_auth::common::parse::TxtRecordParser as _;
-use mail_auth::common::verify::DomainKey;
-use mail_auth::dkim::DkimError;
 use mail_auth::dmarc::Dmarc;
 use mail_auth::{DnsError as LibraryDnsError, Error, ResolverCache, Txt};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
+use super::dkim::key::{self, Key};
 use crate::dns::{DnsError, Resolver};
 
 /// Records that are kept, for each method, in octets.
@@ -27,18 +27,26 @@ const RECORD_OCTETS_MIN: usize = 1_024;
 const OCTETS_FOR_EACH: usize = 16;
 /// A record is kept at least this long, in seconds: it has to outlive the check that asked for it.
 const RECORD_SECONDS_MIN: u64 = 30;
-/// RSA keys below this do not verify, in bits (RFC 8301 section 3.2).
-const RSA_KEY_BITS_MIN: usize = 1_024;
 
-/// The memory of one method.
+/// The memory of one method. Cheap to clone: clones share it.
+#[derive(Clone)]
 pub(super) struct Records {
-    read: fn(&[Vec<u8>]) -> Txt,
+    read: fn(&[Vec<u8>]) -> Record,
     kept: Cache<Box<str>, Kept>,
+}
+
+/// What stands at a name.
+#[derive(Clone)]
+enum Record {
+    /// A DKIM key, or why there is none.
+    Key(Result<Arc<Key>, &'static str>),
+    /// A DMARC policy.
+    Policy(Txt),
 }
 
 #[derive(Clone)]
 struct Kept {
-    record: Txt,
+    record: Record,
     octets: u32,
     valid_until: Instant,
 }
@@ -46,7 +54,7 @@ struct Kept {
 impl Records {
     /// DKIM keys.
     pub fn dkim() -> Self {
-        Self::new(read_key)
+        Self::new(|texts| Record::Key(key::read(texts).map(Arc::new)))
     }
 
     /// DMARC policy records.
@@ -54,13 +62,13 @@ impl Records {
         Self::new(read_dmarc)
     }
 
-    fn new(read: fn(&[Vec<u8>]) -> Txt) -> Self {
+    fn new(read: fn(&[Vec<u8>]) -> Record) -> Self {
         Self::bounded(read, RECORDS_OCTETS_MAX)
     }
 
     /// The oldest go first. The policy of the crate's own choice refuses new records once there is no room; the library,
     /// which reads from here, would then ask by itself.
-    fn bounded(read: fn(&[Vec<u8>]) -> Txt, octets_max: u64) -> Self {
+    fn bounded(read: fn(&[Vec<u8>]) -> Record, octets_max: u64) -> Self {
         let kept = Cache::builder()
             .eviction_policy(EvictionPolicy::lru())
             .weigher(|_, kept: &Kept| kept.octets)
@@ -69,36 +77,73 @@ impl Records {
         Records { read, kept }
     }
 
-    /// The record at `name`, from memory or from DNS. That there is none is kept too, also where there can be none because
-    /// `name` is no legal DNS name. The error is always a temporary one: nobody could tell.
+    /// The record at `name` as the library sees it, from memory or from DNS: with a key that may count for nothing it sees
+    /// none. The error is always a temporary one: nobody could tell.
     pub async fn load(&self, resolver: &Resolver, name: &str) -> Result<Txt, DnsError> {
-        let key = format!("{}.", name.trim_end_matches('.').to_ascii_lowercase());
-        if let Some(record) = self.find(key.as_str()) {
+        Ok(self.record(resolver, name).await?.for_library())
+    }
+
+    /// The DKIM key at `name`, from memory or from DNS, or why there is none. The outer error is always a temporary one:
+    /// nobody could tell.
+    pub async fn key(&self, resolver: &Resolver, name: &str) -> Result<Result<Arc<Key>, &'static str>, DnsError> {
+        Ok(self.record(resolver, name).await?.into_key())
+    }
+
+    /// The same from memory alone.
+    pub fn known_key(&self, name: &str) -> Option<Result<Arc<Key>, &'static str>> {
+        self.find(memory_name(name).as_str()).map(Record::into_key)
+    }
+
+    /// That there is no record is kept too, also where there can be none because `name` is no legal DNS name.
+    async fn record(&self, resolver: &Resolver, name: &str) -> Result<Record, DnsError> {
+        let name = memory_name(name);
+        if let Some(record) = self.find(name.as_str()) {
             return Ok(record);
         }
         let soon = Instant::now() + Duration::from_secs(RECORD_SECONDS_MIN);
-        let (record, texts_octets, valid_until) = match resolver.txt(&key).await {
-            Ok(texts) => {
-                ((self.read)(&texts.records), texts.records.iter().map(Vec::len).sum::<usize>(), texts.valid_until)
-            }
-            Err(DnsError::NoRecords { valid_until, .. }) => (none(), 0, valid_until),
+        let (texts, valid_until) = match resolver.txt(&name).await {
+            Ok(texts) => (texts.records, texts.valid_until),
+            Err(DnsError::NoRecords { valid_until, .. }) => (Vec::new(), valid_until),
             Err(error) if error.is_temporary() => return Err(error),
-            Err(DnsError::TooLarge) => (Txt::Error(Error::ParseError), 0, soon),
-            Err(_) => (none(), 0, soon),
+            // A text that is no record of any kind.
+            Err(DnsError::TooLarge) => (vec![Vec::new()], soon),
+            Err(_) => (Vec::new(), soon),
         };
+        let (record, texts_octets) = ((self.read)(&texts), texts.iter().map(Vec::len).sum::<usize>());
         let octets = u32::try_from(RECORD_OCTETS_MIN + OCTETS_FOR_EACH * texts_octets).unwrap_or(u32::MAX);
-        self.kept.insert(key.into(), Kept { record: record.clone(), octets, valid_until: valid_until.max(soon) });
+        self.kept.insert(name.into(), Kept { record: record.clone(), octets, valid_until: valid_until.max(soon) });
         Ok(record)
     }
 
-    fn find<Q>(&self, key: &Q) -> Option<Txt>
+    fn find<Q>(&self, name: &Q) -> Option<Record>
     where
         Box<str>: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let kept = self.kept.get(key)?;
+        let kept = self.kept.get(name)?;
         (kept.valid_until > Instant::now()).then_some(kept.record)
     }
+}
+
+impl Record {
+    fn into_key(self) -> Result<Arc<Key>, &'static str> {
+        match self {
+            Record::Key(key) => key,
+            Record::Policy(_) => Err("no such key"),
+        }
+    }
+
+    fn for_library(self) -> Txt {
+        match self {
+            Record::Key(Ok(key)) if key.is_sound() => Txt::DomainKey(key.library.clone()),
+            Record::Key(_) => none(),
+            Record::Policy(record) => record,
+        }
+    }
+}
+
+fn memory_name(name: &str) -> String {
+    format!("{}.", name.trim_end_matches('.').to_ascii_lowercase())
 }
 
 impl ResolverCache<Box<str>, Txt> for Records {
@@ -107,7 +152,7 @@ impl ResolverCache<Box<str>, Txt> for Records {
         Box<str>: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.find(name)
+        self.find(name).map(Record::for_library)
     }
 
     fn remove<Q>(&self, _: &Q) -> Option<Txt>
@@ -128,48 +173,18 @@ fn none() -> Txt {
 }
 
 /// RFC 9989 section 4.10.1: more than one policy record at a name are none.
-fn read_dmarc(texts: &[Vec<u8>]) -> Txt {
+fn read_dmarc(texts: &[Vec<u8>]) -> Record {
     let mut records = texts.iter().filter_map(|text| Dmarc::parse(text).ok());
-    match (records.next(), records.next()) {
+    Record::Policy(match (records.next(), records.next()) {
         (Some(record), None) => Txt::from(record),
         _ => none(),
-    }
-}
-
-/// The first record that is a key (RFC 6376 section 3.6.2.2 leaves several undefined), if mail may be signed with it.
-fn read_key(texts: &[Vec<u8>]) -> Txt {
-    let mut outcome = none();
-    for text in texts {
-        let key = match DomainKey::parse(text) {
-            Ok(key) => key,
-            Err(error) => {
-                outcome = Txt::Error(error);
-                continue;
-            }
-        };
-        // RFC 6376 section 3.6.1: `h=` lists acceptable hashes, `s=` services; RFC 8301 leaves SHA-256 alone.
-        if !lists(text, "h", &["sha256"]) || !lists(text, "s", &["*", "email"]) {
-            return Txt::Error(Error::Dkim(DkimError::UnsupportedAlgorithm));
-        }
-        if key.p.public_key_bits() < RSA_KEY_BITS_MIN {
-            return Txt::Error(Error::Dkim(DkimError::UnsupportedKeyType));
-        }
-        return Txt::from(key);
-    }
-    outcome
-}
-
-/// Is the tag absent, or does its colon-separated list have one of these?
-fn lists(text: &[u8], tag: &str, wanted: &[&str]) -> bool {
-    let text = String::from_utf8_lossy(text);
-    let tags = text.split(';').filter_map(|pair| pair.split_once('='));
-    let value = tags.filter(|(name, _)| name.trim() == tag).map(|(_, value)| value).next();
-    value.is_none_or(|value| value.split(':').any(|item| wanted.contains(&item.trim())))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authentication::signing::base64;
     use crate::dns::responder::{Record as ZoneRecord, Responder, Zone};
 
     /// Were it refused for want of room, the library would ask by itself, and read leniently.
@@ -184,7 +199,8 @@ mod tests {
             responder.add(&name, ZoneRecord::txt(&format!("v=DMARC1; p=none; x={}", "a".repeat(2 * at))));
             records.load(&resolver, &name).await.unwrap();
             records.kept.run_pending_tasks();
-            assert!(matches!(records.find(format!("{name}.").as_str()), Some(Txt::Dmarc(_))), "{name}");
+            let found = records.find(format!("{name}.").as_str());
+            assert!(matches!(found, Some(Record::Policy(Txt::Dmarc(_)))), "{name}");
             assert!(records.kept.weighted_size() <= 64 << 10);
             for _ in 0..5 {
                 records.load(&resolver, "_dmarc.often.example").await.unwrap();
@@ -202,19 +218,35 @@ mod tests {
         }
     }
 
-    #[test]
-    fn keys_are_for_mail_and_sha256() {
-        assert!(lists(b"v=DKIM1; p=x", "h", &["sha256"]));
-        assert!(lists(b"v=DKIM1; h=sha1 : sha256; p=x", "h", &["sha256"]));
-        assert!(!lists(b"v=DKIM1; h=sha1; p=x", "h", &["sha256"]));
-        assert!(!lists(b"v=DKIM1; s=tlsrpt; p=x", "s", &["*", "email"]));
-    }
-
-    #[test]
-    fn weak_keys_are_refused() {
+    /// What verifies a chain for the library may not be a key that no signature of today counts with.
+    #[tokio::test]
+    async fn the_library_sees_sound_keys_alone() {
+        let strong = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let strong = base64(&rcgen::PublicKeyData::subject_public_key_info(&strong));
         // A 512-bit RSA key.
-        let weak = b"v=DKIM1; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKGwRA0rXmAXKLxF4YfopS4/B+O7zTBc7gNywTKFXUeoAZsfHhuuMPMgM0FPCU\
-            LasK8Imdcp8vKQQAfShqlxK/MCAwEAAQ==";
-        assert!(matches!(read_key(&[weak.to_vec()]), Txt::Error(Error::Dkim(DkimError::UnsupportedKeyType))));
+        let weak = "MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKGwRA0rXmAXKLxF4YfopS4/B+O7zTBc7gNywTKFXUeoAZsfHhuuMPMgM0FPCULasK8I\
+            mdcp8vKQQAfShqlxK/MCAwEAAQ==";
+        let responder = Responder::start(Zone::default()).await.unwrap();
+        let resolver = Resolver::new(&[responder.address()]).unwrap();
+        let records = Records::dkim();
+        for (at, (text, expected)) in [
+            (format!("v=DKIM1; p={strong}"), true),
+            (format!("v=DKIM1; h=sha256; s=email; t=s; p={strong}"), true),
+            (format!("v=DKIM1; p={weak}"), false),
+            (format!("v=DKIM1; t=y; p={strong}"), false),
+            (format!("v=DKIM1; h=sha1; p={strong}"), false),
+            (format!("v=DKIM1; s=tlsrpt; p={strong}"), false),
+            ("v=DKIM1; p=".to_owned(), false),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let name = format!("s{at}._domainkey.example.org");
+            responder.add(&name, ZoneRecord::txt(text));
+            let record = records.load(&resolver, &name).await.unwrap();
+            assert_eq!(matches!(record, Txt::DomainKey(_)), *expected, "{text}");
+            let known = ResolverCache::<Box<str>, Txt>::get(&records, format!("{name}.").as_str());
+            assert_eq!(matches!(known, Some(Txt::DomainKey(_))), *expected, "{text}");
+        }
     }
 }

@@ -4,13 +4,13 @@
 
 use std::fmt;
 
-use mail_auth::common::crypto::{DkimKey, Ed25519Key, RsaKey};
-use mail_auth::common::headers::HeaderWriter as _;
-use mail_auth::dkim::{DkimSigner, Done};
+use mail_auth::common::crypto::{DkimKey, Ed25519Key, RsaKey, SigningKey as _};
 use rcgen::PublicKeyData as _;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::dkim::canonical::{Canonicalization, hash_small_body, write_field, write_signature_field};
 use crate::address::Domain;
+use crate::message::{Field, Message};
 
 /// The fields that are signed, if they are there.
 const SIGNED_FIELDS: [&str; 7] = ["From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"];
@@ -28,7 +28,9 @@ impl SigningError {
 
 /// Signs messages for one domain with one key.
 pub struct Signer {
-    signer: DkimSigner<DkimKey, Done>,
+    key: DkimKey,
+    domain: Domain,
+    selector: String,
     dns_name: String,
     dns_record: String,
 }
@@ -52,8 +54,8 @@ impl Signer {
     }
 
     fn new(key: DkimKey, domain: &Domain, selector: &str, dns_record: String) -> Self {
-        let signer = DkimSigner::from_key(key).domain(domain.as_str()).selector(selector).headers(SIGNED_FIELDS);
-        Signer { signer, dns_name: format!("{selector}._domainkey.{domain}"), dns_record }
+        let dns_name = format!("{selector}._domainkey.{domain}");
+        Signer { key, domain: domain.clone(), selector: selector.to_owned(), dns_name, dns_record }
     }
 
     /// Where the public key has to be published.
@@ -66,12 +68,30 @@ impl Signer {
         &self.dns_record
     }
 
-    /// The message with a DKIM-Signature field on top. Lines have to end with CRLF.
-    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningError> {
-        let signature = self.signer.sign(message).map_err(SigningError::new)?;
-        let mut signed = signature.to_header().into_bytes();
-        signed.extend_from_slice(message);
-        Ok(signed)
+    /// The message with a DKIM-Signature field on top (RFC 6376 section 5). Lines have to end with CRLF.
+    pub fn sign(&self, octets: &[u8]) -> Result<Vec<u8>, SigningError> {
+        let message = Message::new(octets.to_vec());
+        let fields: Vec<Field> = message.fields().filter(|f| SIGNED_FIELDS.iter().any(|name| f.is(name))).collect();
+        // Of fields with one name the last is signed first (section 5.4.2).
+        let names: Vec<_> = fields.iter().rev().map(|field| String::from_utf8_lossy(field.name)).collect();
+        let mut signature = format!(
+            "DKIM-Signature: v=1; a={}; d={}; s={};\r\n\tc=relaxed/relaxed; h={};\r\n\tbh={};\r\n\tb=",
+            self.key.algorithm().name(),
+            self.domain,
+            self.selector,
+            names.join(":"),
+            base64(&hash_small_body(message.body())),
+        );
+        let mut signed = Vec::new();
+        fields.iter().rev().for_each(|field| write_field(field, Canonicalization::Relaxed, &mut signed));
+        let (name, body) = signature.split_at("DKIM-Signature:".len());
+        let own =
+            Field { name: name.trim_end_matches(':').as_bytes(), body: body.as_bytes(), raw: signature.as_bytes() };
+        write_signature_field(&own, body.len()..body.len(), Canonicalization::Relaxed, &mut signed);
+        let octets_signed = self.key.sign(signed.as_slice()).map_err(SigningError::new)?;
+        signature += &base64(&octets_signed);
+        signature += "\r\n";
+        Ok([signature.as_bytes(), octets].concat())
     }
 }
 

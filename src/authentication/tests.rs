@@ -240,11 +240,11 @@ async fn bad_signatures_do_not_pass() {
     let text = String::from_utf8(plain).unwrap();
     for (from, to, expected) in [
         ("rsa-sha256", "rsa-sha1", (MethodResult::Policy, "rsa-sha1 is not accepted")),
-        ("v=1", "v=2", (MethodResult::PermError, "the signature cannot be understood")),
+        ("v=1", "v=2", (MethodResult::PermError, "v= is not 1")),
         ("v=1; ", "", (MethodResult::PermError, "v= is not 1")),
         ("s=s;", "s=revoked;", (MethodResult::PermError, "the key was revoked")),
-        ("s=s;", "s=other;", (MethodResult::PermError, "the key is not for this use")),
-        ("s=s;", "s=junk;", (MethodResult::PermError, "no such key")),
+        ("s=s;", "s=other;", (MethodResult::PermError, "the key is not for mail")),
+        ("s=s;", "s=junk;", (MethodResult::PermError, "the key cannot be understood")),
         ("s=s;", "s=absent;", (MethodResult::PermError, "no such key")),
         ("s=s;", "s=fails;", (MethodResult::TempError, "the key could not be looked up")),
         ("d=example.org", "d=..", (MethodResult::PermError, "d= is not a domain")),
