@@ -17,6 +17,7 @@ pub mod owner;
 pub mod poll;
 pub mod process;
 pub mod program;
+pub mod rsa;
 pub mod rust_source;
 pub mod server;
 pub mod server_socket;
