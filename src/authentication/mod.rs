@@ -6,14 +6,13 @@
 //! plain data; texts in it that a sender chose are printable ASCII and bounded.
 //! *Never does:* decide what becomes of a message, or change one.
 //! *RFC:* 7208 (SPF); 6376, 8301, 8463 (DKIM); 9989 (DMARC); 8601 (results, iprev). Not yet: ARC (8617).
-//! *Known gaps:* the organizational domain of an aligned signer is found by the library alone: there the first of two DMARC
-//! records counts. The `t=y` of a DKIM key is ignored. What `exp=` says is not asked for while a sender waits (RFC 7208
+//! *Known gaps:* the `t=y` of a DKIM key is ignored. What `exp=` says is not asked for while a sender waits (RFC 7208
 //! section 6.2: it is for the sender, and the sender's text).
 
 mod address_list;
 mod authors;
 mod dkim;
-mod dmarc;
+pub mod dmarc;
 mod field;
 mod iprev;
 mod records;
@@ -69,7 +68,6 @@ struct Inner {
     resolver: Resolver,
     library: MessageAuthenticator,
     dkim: records::Records,
-    dmarc: records::Records,
 }
 
 impl Authenticator {
@@ -81,7 +79,6 @@ impl Authenticator {
             library: MessageAuthenticator(resolver.hickory()),
             resolver,
             dkim: records::Records::dkim(),
-            dmarc: records::Records::dmarc(),
         }))
     }
 
@@ -101,8 +98,8 @@ impl Authenticator {
         let authors = authors::read(message);
         let dkim = dkim::verify(&self.0, message, &authors);
         // The policy records are on their way while DKIM keys are.
-        let (dkim, ()) = tokio::join!(dkim, dmarc::prefetch(&self.0, &authors));
-        let dmarc = dmarc::evaluate(&self.0, &authors, &spf, &dkim.results).await;
+        let (dkim, walks) = tokio::join!(dkim, dmarc::prefetch(&self.0, message, &authors, &spf));
+        let dmarc = dmarc::evaluate(&self.0, &authors, &spf, &dkim.results, walks).await;
         Authentication {
             spf,
             spf_helo: None,

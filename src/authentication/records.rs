@@ -1,9 +1,8 @@
-//! What domains publish about their mail: DKIM and DMARC records, read strictly once and kept for their time to live.
+//! What domains publish about their mail: DKIM keys, read strictly once and kept for their time to live.
 //!
 //! *Guarantees:* only this module fills the memory that the verifying library reads from. The library keeps whatever it
 //! happened to ask for under the name alone; a sender could then have one method ask for another's
 //! records and spoil them for everybody. Each method has a memory of its own, and none takes what the library offers.
-//! *Works around in the library:* two DMARC records (RFC 9989 section 4.10.1: none) were as good as one.
 
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -12,7 +11,6 @@ use std::time::{Duration, Instant};
 use mail_auth::common::parse::TxtRecordParser as _;
 use mail_auth::common::verify::DomainKey;
 use mail_auth::dkim::DkimError;
-use mail_auth::dmarc::Dmarc;
 use mail_auth::{DnsError as LibraryDnsError, Error, ResolverCache, Txt};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -47,11 +45,6 @@ impl Records {
     /// DKIM keys.
     pub fn dkim() -> Self {
         Self::new(read_key)
-    }
-
-    /// DMARC policy records.
-    pub fn dmarc() -> Self {
-        Self::new(read_dmarc)
     }
 
     fn new(read: fn(&[Vec<u8>]) -> Txt) -> Self {
@@ -127,15 +120,6 @@ fn none() -> Txt {
     Txt::Error(Error::Dns(LibraryDnsError::InvalidRecordType))
 }
 
-/// RFC 9989 section 4.10.1: more than one policy record at a name are none.
-fn read_dmarc(texts: &[Vec<u8>]) -> Txt {
-    let mut records = texts.iter().filter_map(|text| Dmarc::parse(text).ok());
-    match (records.next(), records.next()) {
-        (Some(record), None) => Txt::from(record),
-        _ => none(),
-    }
-}
-
 /// The first record that is a key (RFC 6376 section 3.6.2.2 leaves several undefined), if mail may be signed with it.
 fn read_key(texts: &[Vec<u8>]) -> Txt {
     let mut outcome = none();
@@ -177,17 +161,19 @@ mod tests {
     async fn the_newest_record_is_always_there() {
         let responder = Responder::start(Zone::default()).await.unwrap();
         let resolver = Resolver::new(&[responder.address()]).unwrap();
-        let records = Records::bounded(read_dmarc, 64 << 10);
-        responder.add("_dmarc.often.example", ZoneRecord::txt("v=DMARC1; p=none"));
+        let records = Records::bounded(read_key, 64 << 10);
+        // An Ed25519 key.
+        let key = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+        responder.add("s._domainkey.often.example", ZoneRecord::txt(key));
         for at in 0..200 {
-            let name = format!("_dmarc.n{at}.example");
-            responder.add(&name, ZoneRecord::txt(&format!("v=DMARC1; p=none; x={}", "a".repeat(2 * at))));
+            let name = format!("s._domainkey.n{at}.example");
+            responder.add(&name, ZoneRecord::txt(&format!("{key}; x={}", "a".repeat(2 * at))));
             records.load(&resolver, &name).await.unwrap();
             records.kept.run_pending_tasks();
-            assert!(matches!(records.find(format!("{name}.").as_str()), Some(Txt::Dmarc(_))), "{name}");
+            assert!(matches!(records.find(format!("{name}.").as_str()), Some(Txt::DomainKey(_))), "{name}");
             assert!(records.kept.weighted_size() <= 64 << 10);
             for _ in 0..5 {
-                records.load(&resolver, "_dmarc.often.example").await.unwrap();
+                records.load(&resolver, "s._domainkey.often.example").await.unwrap();
             }
         }
     }
@@ -196,8 +182,8 @@ mod tests {
     async fn where_no_record_can_be_there_is_none() {
         let responder = Responder::start(Zone::default()).await.unwrap();
         let resolver = Resolver::new(&[responder.address()]).unwrap();
-        let records = Records::dmarc();
-        for name in [format!("_dmarc.{}example", "a.".repeat(121)), "_dmarc.a..b".to_owned()] {
+        let records = Records::dkim();
+        for name in [format!("s._domainkey.{}example", "a.".repeat(121)), "s._domainkey.a..b".to_owned()] {
             assert!(matches!(records.load(&resolver, &name).await.unwrap(), Txt::Error(_)), "{name}");
         }
     }
