@@ -125,7 +125,7 @@ impl Walk {
     /// The organizational domain if what is not known is nothing, but for one name where such a record may be assumed.
     fn organization(&self, assumed: Option<(&str, Psd)>) -> &str {
         let mut shortest = self.domain.as_str();
-        for (at, step) in self.steps.iter().enumerate() {
+        for step in &self.steps {
             let name = self.name(step);
             let psd = match &step.stands {
                 Stands::Record(published) => Some(published.record.psd),
@@ -135,8 +135,7 @@ impl Walk {
             match psd {
                 None => {}
                 Some(Psd::No) => return name,
-                Some(Psd::Yes) if at > 0 => return self.below(step),
-                Some(Psd::Yes) => return name,
+                Some(Psd::Yes) => return self.below(step),
                 Some(Psd::Default) => shortest = name,
             }
         }
@@ -147,7 +146,8 @@ impl Walk {
         self.domain.as_str().get(step.start..).unwrap_or_default()
     }
 
-    /// The name one label longer.
+    /// The name one label longer. The walk's own domain stays what it is: a public suffix that sends mail is its own
+    /// organization.
     fn below(&self, step: &Step) -> &str {
         let domain = self.domain.as_str();
         let front = domain.get(..step.start.saturating_sub(1)).unwrap_or_default();
