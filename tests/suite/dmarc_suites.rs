@@ -24,10 +24,10 @@ const PARSED_OTHERWISE: &[(&str, &str, bool)] = &[
     ("v=DMARC1; p=n;", "a keyword cannot be shortened (section 4.8, as in RFC 7489 section 6.4)", false),
     ("v=DMARC1; p=none; adkim=bob;", "a value that is not valid is the default (section 4.8)", true),
     ("v=DMARC1; p=none; aspf=bob;", "a value that is not valid is the default (section 4.8)", true),
-    ("v=DMARC1; p=none; rf=bob;", "rf is gone (appendix C.6.2): ignored", true),
-    ("v=DMARC1; p=none; ri=bob;", "ri is gone (appendix C.6.2): ignored", true),
-    ("v=DMARC1; p=none; pct=500;", "pct is gone (appendix C.6.2): ignored", true),
-    ("v=DMARC1; p=none; rf=000000000000000000000000000000000", "rf is gone (appendix C.6.2): ignored", true),
+    ("v=DMARC1; p=none; rf=bob;", "rf is gone (appendix C.5.2): ignored", true),
+    ("v=DMARC1; p=none; ri=bob;", "ri is gone (appendix C.5.2): ignored", true),
+    ("v=DMARC1; p=none; pct=500;", "pct is gone (appendix C.5.2): ignored", true),
+    ("v=DMARC1; p=none; rf=000000000000000000000000000000000", "rf is gone (appendix C.5.2): ignored", true),
 ];
 
 /// Domains that are none: nothing can be checked for them.
