@@ -6,14 +6,13 @@
 //! plain data; texts in it that a sender chose are printable ASCII and bounded.
 //! *Never does:* decide what becomes of a message, or change one.
 //! *RFC:* 7208 (SPF); 6376, 8301, 8463 (DKIM); 9989 (DMARC); 8601 (results, iprev). Not yet: ARC (8617).
-//! *Known gaps:* the organizational domain of an aligned signer is found by the library alone: there the first of two DMARC
-//! records counts. What `exp=` says is not asked for while a sender waits (RFC 7208
+//! *Known gaps:* what `exp=` says is not asked for while a sender waits (RFC 7208
 //! section 6.2: it is for the sender, and the sender's text).
 
 mod address_list;
 mod authors;
 pub mod dkim;
-mod dmarc;
+pub mod dmarc;
 mod field;
 mod iprev;
 mod records;
@@ -25,8 +24,6 @@ mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-
-use mail_auth::MessageAuthenticator;
 
 use crate::address::{Domain, Host, ReversePath};
 use crate::dns::Resolver;
@@ -66,22 +63,13 @@ struct Inner {
     hostname: Domain,
     settings: Settings,
     resolver: Resolver,
-    library: MessageAuthenticator,
     dkim: records::Records,
-    dmarc: records::Records,
 }
 
 impl Authenticator {
     /// An authenticator that calls itself `hostname` and asks `resolver`.
     pub fn new(resolver: Resolver, hostname: Domain, settings: Settings) -> Self {
-        Authenticator(Arc::new(Inner {
-            hostname,
-            settings,
-            library: MessageAuthenticator(resolver.hickory()),
-            resolver,
-            dkim: records::Records::dkim(),
-            dmarc: records::Records::dmarc(),
-        }))
+        Authenticator(Arc::new(Inner { hostname, settings, resolver, dkim: records::Records::new() }))
     }
 
     /// Does the client's address have a name that leads back to it (RFC 8601 section 3)? To be started at connect.
@@ -101,8 +89,8 @@ impl Authenticator {
         let accepts = self.0.settings.into();
         let dkim = dkim::verify(&self.0.dkim, &self.0.resolver, message, &authors, &accepts);
         // The policy records are on their way while DKIM keys are.
-        let (dkim, ()) = tokio::join!(dkim, dmarc::prefetch(&self.0, &authors));
-        let dmarc = dmarc::evaluate(&self.0, &authors, &spf, &dkim.results).await;
+        let (dkim, walks) = tokio::join!(dkim, dmarc::prefetch(&self.0, message, &authors, &spf));
+        let dmarc = dmarc::evaluate(&self.0, &authors, &spf, &dkim.results, walks).await;
         Authentication {
             spf,
             spf_helo: None,

@@ -12,6 +12,7 @@ mod demo;
 mod dialogues;
 mod dkim_suites;
 mod disturbance;
+mod dmarc_suites;
 mod foreign_dialogues;
 mod from_field;
 mod fuzz_seeds;

@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use self::canonical::{BodyHash, Canonicalization, hash_body, write_field, write_signature_field};
 use self::key::{Key, RSA_BITS_MAX, RSA_BITS_MIN};
 use self::signature::Signature;
-use super::records::Records;
+use super::records::{KeyRecord, Records};
 use super::{Authors, DKIM_SECONDS_MAX, Dkim, MethodResult, SIGNATURES_MAX, Settings};
 use crate::dns::{DnsError, Resolver};
 use crate::message::{Field, Message};
@@ -95,7 +95,7 @@ type KeyFound = Result<Arc<Key>, Verdict>;
 
 /// Verifies the signatures of a message: one result for each that is looked at, those of `authors` first.
 pub async fn check(resolver: &Resolver, message: &Message, authors: &Authors, accepts: &Accepts) -> Vec<Dkim> {
-    verify(&Records::dkim(), resolver, message, authors, accepts).await.results
+    verify(&Records::new(), resolver, message, authors, accepts).await.results
 }
 
 /// What a DKIM-Signature field signs: the canonical header and itself (RFC 6376 section 3.7), and `b=`. None where the field
@@ -230,7 +230,7 @@ async fn fetch_keys(records: &Records, resolver: &Resolver, candidates: &[Candid
     keys
 }
 
-fn conclude_lookup(key: Result<Result<Arc<Key>, &'static str>, DnsError>) -> KeyFound {
+fn conclude_lookup(key: Result<KeyRecord, DnsError>) -> KeyFound {
     match key {
         Ok(key) => key.map_err(|reason| (MethodResult::PermError, reason)),
         Err(_) => Err((MethodResult::TempError, "the key could not be looked up")),

@@ -9,6 +9,7 @@ mod bdat;
 mod command;
 mod configuration;
 mod data;
+mod dmarc;
 mod message;
 mod proxy;
 mod received;
@@ -41,6 +42,7 @@ pub const ALL: &[Target] = &[
     target("command", command::run),
     target("configuration", configuration::run),
     target("data", data::run),
+    target("dmarc", dmarc::run),
     target("message", message::run),
     target("proxy", proxy::run),
     target("received", received::run),
