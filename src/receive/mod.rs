@@ -38,7 +38,7 @@ use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
 use crate::address::{ForwardPath, ReversePath};
-use crate::authentication::{Iprev, Spf};
+use crate::authentication::{Iprev, SpfIdentities};
 use crate::delivery::ledger;
 use crate::envelope::{Client, Helo, Id, Tls};
 use crate::journal;
@@ -82,7 +82,7 @@ pub struct Transaction {
     started: Instant,
     time: Timestamp,
     iprev: Arc<OnceCell<Iprev>>,
-    spf: Arc<OnceCell<Spf>>,
+    spf: Arc<OnceCell<SpfIdentities>>,
     looking_up: Option<Background>,
     /// For each accepted RCPT: the path as given, and the mailboxes behind it.
     recipients: Vec<(ForwardPath, Vec<Recipient>)>,
