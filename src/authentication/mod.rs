@@ -16,6 +16,7 @@ pub mod claims;
 mod dkim;
 mod dmarc;
 mod field;
+mod forged;
 mod iprev;
 mod records;
 mod results;
@@ -34,7 +35,7 @@ use crate::dns::Resolver;
 use crate::message::Message;
 
 pub use authors::read as authors;
-pub use field::is_forged;
+pub use forged::is_forged;
 pub use results::{
     ArcChain, ArcSet, Authentication, Authors, Dkim, Dmarc, DmarcPolicy, Iprev, MethodResult, Spf, SpfIdentities,
     SpfIdentity,

@@ -248,7 +248,7 @@ impl Arrival {
     }
 
     /// Who sent it: the client, or behind a trusted relay that relay's client.
-    fn sender(&self) -> Sender {
+    pub(super) fn sender(&self) -> Sender {
         let sender = self.transaction.sender();
         if !self.transaction.is_relay {
             return sender;

@@ -23,6 +23,7 @@ mod examine;
 mod groups;
 mod incoming;
 mod message;
+mod received_spf;
 mod relay;
 mod set_up;
 mod spool;
