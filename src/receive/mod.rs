@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! client     (connect)       iprev starts
-//! sender     (MAIL)          SPF starts
+//! sender     (MAIL)          SPF starts, for the reverse-path and for HELO
 //! recipient  (RCPT)          does the mailbox exist?
 //! Incoming   (DATA)          memory, or a temporary file
 //! message    (end of data)   ledger, examination, verdicts, delivery, record

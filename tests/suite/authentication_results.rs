@@ -9,6 +9,7 @@ use crate::support::maildir::Stored;
 use crate::support::names::Names;
 use crate::support::server::{Options, Server};
 use crate::support::shared;
+use crate::support::smtp_client::Client;
 
 const OURS: &str = "mx.example.test";
 
@@ -64,13 +65,13 @@ fn another_parsers_test_strings() {
 
 fn zone() -> Zone {
     let mut zone = Zone::from_iter([
-        ("good.example", Record::txt("v=spf1 ip4:127.0.0.1 -all")),
+        ("good.example", Record::txt("v=spf1 ip4:127.0.0.1 ip4:192.0.2.9 -all")),
         ("bad.example", Record::txt("v=spf1 -all")),
         ("odd.example", Record::txt("v=spf1 include:%{l}.odd.example -all")),
         ("_dmarc.odd.example", Record::txt("v=DMARC1; p=none")),
     ]);
     // What a name server can put where a name is expected.
-    zone.add(&reverse_name([127, 0, 0, 1].into()), Record::Ptr("x;dmarc=pass\\032(.odd.example".into()));
+    zone.add(&reverse_name([192, 0, 2, 9].into()), Record::Ptr("x;dmarc=pass\\032(.odd.example".into()));
     zone
 }
 
@@ -82,7 +83,10 @@ fn start(names: &Names, configuration: &str) -> Server {
 
 /// Sends a message and hands back the delivered copy.
 fn deliver(server: &Server, helo: &str, reverse_path: &str, message: &str) -> Stored {
-    let mut client = server.client();
+    deliver_as(server, server.client(), helo, reverse_path, message)
+}
+
+fn deliver_as(server: &Server, mut client: Client, helo: &str, reverse_path: &str, message: &str) -> Stored {
     client.expect(&format!("EHLO {helo}"), "250");
     let octets = message.replace("\r\n", "\n").replace('\n', "\r\n");
     let reply = client.message(reverse_path, &["alice@example.test"], octets.as_bytes());
@@ -146,7 +150,7 @@ fn one_field_is_ours_and_it_is_ours_alone() {
     assert_eq!(found.len(), 3, "{found:#?}");
     let claims = ours(&stored);
     assert_eq!(claims.authserv_id, OURS);
-    assert_eq!(summary(&claims), ["spf=pass", "spf=none", "dkim=none", "dmarc=fail", "iprev=permerror"]);
+    assert_eq!(summary(&claims), ["spf=pass", "spf=none", "dkim=none", "dmarc=fail", "iprev=pass"]);
     let text = String::from_utf8_lossy(&stored.octets).into_owned();
     // Nothing else is touched: not the body, not the line that is no field, not what others said.
     assert!(text.contains(OTHERS) && text.ends_with(FORGED) && text.contains("\nno field, and behind it\n"), "{text}");
@@ -157,7 +161,13 @@ fn one_field_is_ours_and_it_is_ours_alone() {
 fn nothing_that_a_sender_chooses_becomes_a_result() {
     const INJECTION: &str = "x; dmarc=pass header.from=bank.example (";
     let names = Names::start(zone());
-    let server = start(&names, "authentication.received_spf = true");
+    let server = start(&names, "authentication.received_spf = true\nlisten.proxy_protocol_from = [\"127.0.0.1\"]");
+    let client = || {
+        let mut client = Client::connect(server.address());
+        client.send(b"PROXY TCP4 192.0.2.9 198.51.100.1 4711 25\r\n").expect("the server reads");
+        assert!(client.reply().expect("a banner").starts_with("220 "));
+        client
+    };
     let signature = |d: &str, i: &str, s: &str, b: &str| {
         format!("DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d={d}; i={i}; s={s}; h=from;\n bh=AAAA; b={b}\n")
     };
@@ -172,7 +182,7 @@ fn nothing_that_a_sender_chooses_becomes_a_result() {
     let message = format!("{}From: a@odd.example\n\nHello!\n", injections.concat());
     for reverse_path in [format!("\"{INJECTION}\"@odd.example"), "\"a\\\"; dmarc=pass (\\\\\"@good.example".to_owned()]
     {
-        let stored = deliver(&server, "odd.example", &reverse_path, &message);
+        let stored = deliver_as(&server, client(), "odd.example", &reverse_path, &message);
         let claims = ours(&stored);
         assert_eq!(fields(&stored, "Authentication-Results").len(), 1);
         let methods: Vec<&str> = claims.claims.iter().map(|claim| claim.method.as_str()).collect();
@@ -190,7 +200,7 @@ fn nothing_that_a_sender_chooses_becomes_a_result() {
     }
     // A HELO that could do harm is no name.
     for helo in ["x;dmarc=pass", "x(y", "\"x\"", "x.example; dmarc=pass"] {
-        server.client().expect(&format!("EHLO {helo}"), "501 5.5.4");
+        client().expect(&format!("EHLO {helo}"), "501 5.5.4");
     }
 }
 

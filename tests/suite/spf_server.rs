@@ -19,9 +19,10 @@ use crate::support::spf_suite::{Case, Scenario, scenarios};
 
 /// Scenarios that run at a time: each has a server and a name server of its own.
 const SCENARIOS_AT_A_TIME: usize = 4;
-/// Tests that no client can express, and what is refused: a name with spaces or percent signs in HELO, a null local-part,
-/// an empty label, and one of 64 octets.
-const NOT_EXPRESSIBLE: usize = 0;
+/// Tests that no client can express: a label of 64 octets, an empty label and a null local-part in MAIL; a space and
+/// percent signs in HELO.
+const NOT_EXPRESSIBLE: [&str; 5] =
+    ["toolonglabel", "emptylabel", "nolocalpart", "invalid-hello-macro", "invalid-domain-long-via-macro"];
 
 /// How a test went.
 enum Ran {
@@ -105,7 +106,7 @@ fn run(scenario: &Scenario) -> Vec<(String, Ran)> {
     let results = results(&server, &cases);
     let ran = cases.into_iter().zip(refused).enumerate().map(|(number, (case, refused))| {
         let ran = match (refused, results.get(&number)) {
-            (Some(command), None) => Ran::NotExpressible(command),
+            (Some(command), None) if NOT_EXPRESSIBLE.contains(&case.name.as_str()) => Ran::NotExpressible(command),
             (None, Some(result)) if case.results.contains(result) => Ran::AsExpected,
             (_, result) => Ran::Differs(format!("{result:?} instead of {:?}", case.results)),
         };
@@ -145,5 +146,5 @@ fn rfc7208() {
         refused.iter().map(|line| format!("\n{line}")).collect::<String>()
     );
     assert!(different.is_empty(), "{different:#?}");
-    assert_eq!((ran.len(), refused.len()), (203, NOT_EXPRESSIBLE));
+    assert_eq!((ran.len(), passed, refused.len()), (203, 198, NOT_EXPRESSIBLE.len()));
 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::{Authenticator, Settings};
 use super::*;
+use crate::address::Domain;
 use crate::dns::Resolver;
 use crate::dns::responder::{Behaviour, Record, Responder, Zone, reverse_name};
 
@@ -97,4 +99,29 @@ async fn the_clients_names_are_looked_up_at_once() {
     let (outcome, _responder) = evaluate(zone, "ann", "ptr.example").await;
     assert_eq!(outcome.result, MethodResult::Fail, "{outcome:?}");
     assert!(begin.elapsed() < DELAY * 5, "{:?}", begin.elapsed());
+}
+
+/// RFC 7208 section 2.3: HELO beside the reverse-path, and that in the time of one.
+#[tokio::test]
+async fn both_identities_are_checked_at_once() {
+    const DELAY: Duration = Duration::from_millis(300);
+    let zone = texts(&[("from.example", "v=spf1 ip4:192.0.2.1 -all"), ("helo.example", "v=spf1 -all")]);
+    let zone = zone.behave("from.example", Behaviour::Delay(DELAY)).behave("helo.example", Behaviour::Delay(DELAY));
+    let responder = Responder::start(zone).await.unwrap();
+    let resolver = Resolver::new(&[responder.address()]).unwrap();
+    let ours = Domain::parse("mx.example.org").unwrap();
+    let authenticator = Authenticator::new(resolver, ours, Settings::default());
+    let path = |path: &str| ReversePath::parse(path).unwrap();
+    let (helo, literal) = (Host::parse("helo.example").unwrap(), Host::parse("[192.0.2.1]").unwrap());
+    let begin = Instant::now();
+    let found = authenticator.spf_identities(CLIENT.into(), &helo, &path("<ann@from.example>")).await;
+    assert!(begin.elapsed() < DELAY * 19 / 10, "{:?}", begin.elapsed());
+    let shown = |spf: &Spf| format!("{:?} {} {}", spf.identity, spf.result, spf.domain.as_ref().unwrap());
+    assert_eq!(shown(&found.spf), "MailFrom pass from.example");
+    assert_eq!(found.helo.as_ref().map(shown).as_deref(), Some("Helo fail helo.example"));
+    // The null reverse-path is checked as HELO already; a literal has no record.
+    let found = authenticator.spf_identities(CLIENT.into(), &helo, &path("<>")).await;
+    assert_eq!((shown(&found.spf).as_str(), &found.helo), ("Helo fail helo.example", &None));
+    let found = authenticator.spf_identities(CLIENT.into(), &literal, &path("<ann@from.example>")).await;
+    assert_eq!((shown(&found.spf).as_str(), found.helo), ("MailFrom pass from.example", None));
 }
