@@ -138,14 +138,15 @@ fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
-/// `spf=pass dkim=pass/example.org dmarc=pass iprev=fail`.
+/// `spf=pass helo=none dkim=pass/example.org dmarc=pass iprev=fail`; `helo` is SPF of HELO beside the reverse-path.
 fn summary(found: &Authentication) -> String {
     let domain = |dkim: &Dkim| dkim.domain.as_ref().map(|domain| format!("/{domain}")).unwrap_or_default();
     let dkim: String = match found.dkim.as_slice() {
         [] => " dkim=none".into(),
         signatures => signatures.iter().map(|dkim| format!(" dkim={}{}", dkim.result, domain(dkim))).collect(),
     };
-    format!("spf={}{dkim} dmarc={} iprev={}", found.spf.result, found.dmarc.result, found.iprev.result)
+    let helo = found.spf_helo.as_ref().map(|spf| format!(" helo={}", spf.result)).unwrap_or_default();
+    format!("spf={}{helo}{dkim} dmarc={} iprev={}", found.spf.result, found.dmarc.result, found.iprev.result)
 }
 
 impl Recipient {

@@ -60,7 +60,7 @@
 //!
 //! * **Start.** Certificates, listeners (or those that the service manager hands over), resolver, rules; then the store is opened and [`delivery::recover`] settles what a
 //!   crash left; only then is the first client served. `serve` and `demo` alone open the store.
-//! * **Connect, MAIL.** iprev and SPF start in tasks of their own, and are waited for at the end of the data. Nothing that
+//! * **Connect, MAIL.** iprev and SPF (of MAIL FROM and of HELO, at once) start in tasks of their own, and are waited for at the end of the data. Nothing that
 //!   the next reply does not need is waited for.
 //! * **End of data.** The ledger is asked *before* any verdict: a recipient that has this very message takes no part in it.
 //!   Everybody else is judged by the policy of their own domain, and the verdicts are reconciled into one reply; with PRDR

@@ -11,9 +11,11 @@
 
 mod address_list;
 mod authors;
+pub mod claims;
 pub mod dkim;
 pub mod dmarc;
 mod field;
+mod forged;
 mod iprev;
 mod records;
 mod results;
@@ -30,9 +32,10 @@ use crate::dns::Resolver;
 use crate::message::Message;
 
 pub use authors::read as authors;
-pub use field::is_forged;
+pub use forged::is_forged;
 pub use results::{
-    ArcChain, ArcSet, Authentication, Authors, Dkim, Dmarc, DmarcPolicy, Iprev, MethodResult, Spf, SpfIdentity,
+    ArcChain, ArcSet, Authentication, Authors, Dkim, Dmarc, DmarcPolicy, Iprev, MethodResult, Spf, SpfIdentities,
+    SpfIdentity,
 };
 
 /// How long iprev may take, in seconds.
@@ -81,6 +84,20 @@ impl Authenticator {
     /// 2.4). To be started at MAIL.
     pub async fn spf(&self, client: IpAddr, helo: &Host, reverse_path: &ReversePath) -> Spf {
         spf::check(&self.0, client, helo, reverse_path).await
+    }
+
+    /// The same, and HELO beside it (section 2.3): both at once, and both by the one deadline.
+    pub async fn spf_identities(&self, client: IpAddr, helo: &Host, reverse_path: &ReversePath) -> SpfIdentities {
+        let beside = async {
+            match (reverse_path, helo) {
+                (ReversePath::Mailbox(_), Host::Domain(_)) => {
+                    Some(spf::check(&self.0, client, helo, &ReversePath::Null).await)
+                }
+                _ => None,
+            }
+        };
+        let (spf, helo) = tokio::join!(self.spf(client, helo, reverse_path), beside);
+        SpfIdentities { spf, helo }
     }
 
     /// DKIM and DMARC (RFC 6376, RFC 9989), at end of data.

@@ -80,6 +80,22 @@ impl Spf {
     }
 }
 
+/// SPF of a sender's identities (RFC 7208 sections 2.3 and 2.4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SpfIdentities {
+    /// The reverse-path, or HELO where that is null: what DMARC goes by.
+    pub spf: Spf,
+    /// HELO beside a reverse-path that is not null, if it is a domain name.
+    pub helo: Option<Spf>,
+}
+
+impl SpfIdentities {
+    /// No check was made.
+    pub fn none(reason: Option<&'static str>) -> Self {
+        SpfIdentities { spf: Spf::none(SpfIdentity::MailFrom, reason), helo: None }
+    }
+}
+
 /// What became of one DKIM signature (RFC 6376; RFC 8601 section 2.7.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Dkim {

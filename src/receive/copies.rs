@@ -1,6 +1,7 @@
 //! The copies of a message: what is put on top of each, and where it goes.
 
 use super::message::{Arrival, Target};
+use super::received_spf::received_spf;
 use super::{Receiver, Transaction, trace};
 use crate::authentication;
 use crate::delivery::{self, Content, Kind, Mail, Trouble, ledger::Claim};
@@ -17,6 +18,14 @@ pub struct Order {
     pub claim: Claim,
     /// Where to.
     pub folder: Folder,
+}
+
+/// Trace fields that are the same on every copy.
+struct CommonTrace {
+    /// Received-SPF, if it is wanted: above Received.
+    received_spf: String,
+    /// Authentication-Results: below it.
+    results: String,
 }
 
 impl Arrival {
@@ -46,13 +55,17 @@ impl Arrival {
     }
 
     /// The trace fields that say the same for every recipient.
-    fn common_trace(&self, examination: &Examination) -> String {
-        let authentication = &examination.authentication;
-        authentication.as_ref().map(|found| found.field(&self.receiver.hostname)).unwrap_or_default()
+    fn common_trace(&self, examination: &Examination) -> CommonTrace {
+        let (found, hostname) = (&examination.authentication, &self.receiver.hostname);
+        let wanted = found.as_ref().filter(|_| self.receiver.received_spf);
+        CommonTrace {
+            received_spf: wanted.map(|found| received_spf(found, &self.sender(), hostname)).unwrap_or_default(),
+            results: found.as_ref().map(|found| found.field(hostname)).unwrap_or_default(),
+        }
     }
 
     /// All trace fields of one copy (RFC 5321 section 4.4), top to bottom.
-    fn trace(&self, target: &Target, common: &str, examination: &Examination) -> Vec<u8> {
+    fn trace(&self, target: &Target, common: &CommonTrace, examination: &Examination) -> Vec<u8> {
         let Transaction { client, is_relay, helo, smtputf8, id, time, reverse_path, .. } = &*self.transaction;
         // What was looked up behind a relay is the name of the relay's client.
         let iprev = examination.authentication.as_ref().filter(|_| !is_relay).map(|found| &found.iprev);
@@ -68,8 +81,9 @@ impl Arrival {
         let fields = [
             trace::return_path(reverse_path),
             trace::delivered_to(&target.recipient.mailbox),
+            common.received_spf.clone(),
             trace::received(&reception, &target.forward_path),
-            common.to_owned(),
+            common.results.clone(),
             rules::spam_status_fields(&examination.hits, target.recipient.policy.junk_score),
         ];
         fields.concat().into_bytes()

@@ -8,7 +8,11 @@ use crate::rules::{Evidence, Signatures};
 
 /// The evidence of one message. Walks its parts, in bounded time. What depends on a client that is not known is unknown.
 pub fn evidence<'a>(found: &Authentication, sender: &'a Sender, message: &Message) -> Evidence<'a> {
-    let spf = |identity| (sender.address.is_some() && found.spf.identity == identity).then_some(found.spf.result);
+    let checked = [Some(&found.spf), found.spf_helo.as_ref()];
+    let spf = |identity| {
+        let spf = checked.iter().flatten().find(|spf| spf.identity == identity && sender.address.is_some());
+        spf.map(|spf| spf.result)
+    };
     Evidence {
         reverse_path: Some(&sender.reverse_path),
         helo: sender.helo.as_ref(),

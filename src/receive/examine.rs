@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::address::{Host, ReversePath};
-use crate::authentication::{Authentication, Authenticator, Iprev, Spf, SpfIdentity};
+use crate::authentication::{Authentication, Authenticator, Iprev, SpfIdentities};
 use crate::journal;
 use crate::message::Message;
 use crate::receive::evidence::evidence;
@@ -66,21 +66,30 @@ impl Examiner {
         }
     }
 
-    /// SPF of the sender (RFC 7208); the null reverse-path is checked by its HELO identity (section 2.4).
-    pub async fn spf(&self, sender: &Sender) -> Spf {
+    /// SPF of the sender's reverse-path and HELO (RFC 7208 section 2.3); of a null reverse-path's HELO alone (section 2.4).
+    pub async fn spf(&self, sender: &Sender) -> SpfIdentities {
         match (&self.authenticator, sender.address, &sender.helo) {
             (Some(authenticator), Some(address), Some(helo)) => {
-                authenticator.spf(address, helo, &sender.reverse_path).await
+                authenticator.spf_identities(address, helo, &sender.reverse_path).await
             }
-            _ => Spf::none(SpfIdentity::MailFrom, None),
+            _ => SpfIdentities::none(None),
         }
     }
 
     /// DKIM, DMARC and the rules.
-    pub async fn examine(&self, message: &Arc<Message>, sender: &Sender, spf: Spf, iprev: Iprev) -> Examination {
+    pub async fn examine(
+        &self,
+        message: &Arc<Message>,
+        sender: &Sender,
+        spf: SpfIdentities,
+        iprev: Iprev,
+    ) -> Examination {
         let started = Instant::now();
         let authentication = match &self.authenticator {
-            Some(authenticator) => Some(authenticator.verify(message, spf, iprev).await),
+            Some(authenticator) => {
+                let found = authenticator.verify(message, spf.spf, iprev).await;
+                Some(Authentication { spf_helo: spf.helo, ..found })
+            }
             None => None,
         };
         let authentication_time = started.elapsed();

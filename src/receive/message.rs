@@ -17,7 +17,7 @@ use super::incoming::{Arrived, Room};
 use super::relay::{self, Origin};
 use super::{Examination, Receipt, Receiver, Sender, Transaction};
 use crate::address::{ForwardPath, Host, Mailbox};
-use crate::authentication::{Authentication, Iprev, MethodResult, Spf, SpfIdentity};
+use crate::authentication::{Authentication, Iprev, MethodResult, SpfIdentities};
 use crate::delivery::{Trouble, ledger};
 use crate::envelope::Helo;
 use crate::journal;
@@ -248,7 +248,7 @@ impl Arrival {
     }
 
     /// Who sent it: the client, or behind a trusted relay that relay's client.
-    fn sender(&self) -> Sender {
+    pub(super) fn sender(&self) -> Sender {
         let sender = self.transaction.sender();
         if !self.transaction.is_relay {
             return sender;
@@ -259,7 +259,7 @@ impl Arrival {
     }
 
     /// SPF and iprev: begun long ago, but for the client of a relay.
-    async fn look_up_client(&self, sender: &Sender) -> (Spf, Iprev) {
+    async fn look_up_client(&self, sender: &Sender) -> (SpfIdentities, Iprev) {
         let Transaction { client, is_relay, iprev, spf, .. } = &*self.transaction;
         let examiner = &self.receiver.examiner;
         match (is_relay, sender.address) {
@@ -275,7 +275,7 @@ impl Arrival {
             }
             (true, None) => {
                 let reason = Some("the relay does not say who its client was");
-                (Spf::none(SpfIdentity::MailFrom, reason), examiner.iprev(None).await)
+                (SpfIdentities::none(reason), examiner.iprev(None).await)
             }
         }
     }

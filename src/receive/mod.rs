@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! client     (connect)       iprev starts
-//! sender     (MAIL)          SPF starts
+//! sender     (MAIL)          SPF starts, for the reverse-path and for HELO
 //! recipient  (RCPT)          does the mailbox exist?
 //! Incoming   (DATA)          memory, or a temporary file
 //! message    (end of data)   ledger, examination, verdicts, delivery, record
@@ -23,6 +23,7 @@ mod examine;
 mod groups;
 mod incoming;
 mod message;
+mod received_spf;
 mod relay;
 mod set_up;
 mod spool;
@@ -38,7 +39,7 @@ use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
 use crate::address::{ForwardPath, ReversePath};
-use crate::authentication::{Iprev, Spf};
+use crate::authentication::{Iprev, SpfIdentities};
 use crate::delivery::ledger;
 use crate::envelope::{Client, Helo, Id, Tls};
 use crate::journal;
@@ -82,7 +83,7 @@ pub struct Transaction {
     started: Instant,
     time: Timestamp,
     iprev: Arc<OnceCell<Iprev>>,
-    spf: Arc<OnceCell<Spf>>,
+    spf: Arc<OnceCell<SpfIdentities>>,
     looking_up: Option<Background>,
     /// For each accepted RCPT: the path as given, and the mailboxes behind it.
     recipients: Vec<(ForwardPath, Vec<Recipient>)>,

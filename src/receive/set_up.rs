@@ -21,6 +21,8 @@ use crate::store::{Store, StoreError};
 pub struct Receiver {
     pub(super) hostname: String,
     pub(super) line_endings: LineEndings,
+    /// Stored copies have a Received-SPF field.
+    pub(super) received_spf: bool,
     pub(super) trusted_relays: Vec<Network>,
     pub(super) mailboxes: Mailboxes,
     pub(super) examiner: Examiner,
@@ -60,6 +62,7 @@ impl Receiver {
         Ok(Receiver {
             hostname: config.hostname.to_string(),
             line_endings: config.storage.line_endings,
+            received_spf: config.authentication.received_spf,
             trusted_relays: config.listen.trusted_relays.clone(),
             mailboxes,
             examiner,
@@ -78,6 +81,7 @@ impl Receiver {
         Ok(Receiver {
             hostname: config.hostname.to_string(),
             line_endings: config.storage.line_endings,
+            received_spf: config.authentication.received_spf,
             mailboxes: Mailboxes::new(config),
             examiner,
             trusted_relays: config.listen.trusted_relays.clone(),

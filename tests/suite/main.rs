@@ -4,6 +4,7 @@ mod support;
 
 mod accepting;
 mod activation;
+mod authentication_results;
 mod corpus;
 mod crash;
 mod crash_load;
@@ -33,6 +34,7 @@ mod scan;
 mod session_model;
 mod smuggling;
 mod smuggling_chunks;
+mod spf_server;
 mod spf_suites;
 mod stop;
 mod swaks;

@@ -4,7 +4,7 @@
 //! (section 4.6.4); names below them are bounded too. What cannot be looked up is temperror, never fail and never pass.
 //! *Never does:* judge, keep anything, or do I/O beside the resolver's.
 //! *Overlap:* what the terms ahead will ask for is looked up while the first of them is, as far as no macro, no local match
-//! and no `all` stands before it.
+//! and no `all` stands before it: for at most [`AHEAD_MAX`] terms of a whole evaluation, whatever its records hold.
 
 use std::net::IpAddr;
 
@@ -26,6 +26,11 @@ pub const VOID_LOOKUPS_MAX: usize = 2;
 const EXCHANGES_MAX: usize = 10;
 /// Names of the client that `ptr` and `%{p}` look at; the rest is ignored (section 4.6.4).
 const CLIENT_NAMES_MAX: usize = 10;
+/// Terms whose lookups are started before their turn. Some are never needed: a sender's records must not have us ask for
+/// ten more at each step on the way.
+const AHEAD_MAX: usize = LOOKUP_TERMS_MAX;
+/// What is kept of a name that is put on record, in octets.
+const NAME_OCTETS_MAX: usize = 253;
 /// What is kept of an explanation, in octets: it is the sender's text.
 const EXPLANATION_OCTETS_MAX: usize = 400;
 
@@ -35,8 +40,15 @@ pub async fn check_host(resolver: &Resolver, sender: &Sender<'_>, explain: bool)
     if !is_qualified(domain) {
         return Outcome::of(MethodResult::None, Problem::NoDomain);
     }
-    let mut evaluation =
-        Evaluation { resolver, sender, lookups: 0, voids: 0, client_names: None, ahead: JoinSet::new() };
+    let mut evaluation = Evaluation {
+        resolver,
+        sender,
+        lookups: 0,
+        voids: 0,
+        client_names: None,
+        room_ahead: AHEAD_MAX,
+        ahead: JoinSet::new(),
+    };
     match evaluation.check(domain).await {
         Ok(Some(decision)) => evaluation.conclude(decision, explain).await,
         Ok(None) => Outcome::of(MethodResult::None, Problem::NoRecord),
@@ -64,6 +76,8 @@ enum Stop {
 struct Decision {
     result: MethodResult,
     matched: Matched,
+    /// Whose record, as it is.
+    domain: String,
     /// `exp=` of that record.
     explanation: Option<MacroString>,
 }
@@ -75,6 +89,8 @@ struct Evaluation<'a> {
     voids: usize,
     /// Validated names of the client, once they are known.
     client_names: Option<Vec<Domain>>,
+    /// Terms that may still be asked for before their turn.
+    room_ahead: usize,
     /// Lookups whose answers will be wanted; they end with the evaluation.
     ahead: JoinSet<()>,
 }
@@ -109,10 +125,10 @@ impl Evaluation<'_> {
         let mut records = texts.iter().filter(|text| record::is_record(text));
         match (records.next(), records.next()) {
             (None, _) => Ok(None),
-            (Some(_), Some(_)) => Err(Stop::Permanent(Problem::SeveralRecords { domain: domain.into() })),
+            (Some(_), Some(_)) => Err(Stop::Permanent(Problem::SeveralRecords { domain: shown(domain) })),
             (Some(text), None) => match Record::parse(text) {
                 Ok(record) => Ok(Some(record)),
-                Err(error) => Err(Stop::Permanent(Problem::Syntax { domain: domain.into(), term: error.0 })),
+                Err(error) => Err(Stop::Permanent(Problem::Syntax { domain: shown(domain), term: error.0 })),
             },
         }
     }
@@ -123,7 +139,7 @@ impl Evaluation<'_> {
         let name = self.name(Some(target), domain).await;
         match Box::pin(self.check(&name)).await? {
             Some(decision) => Ok(decision),
-            None => Err(Stop::Permanent(Problem::NoRecordAt { domain: name.into() })),
+            None => Err(Stop::Permanent(Problem::NoRecordAt { domain: shown(&name) })),
         }
     }
 
@@ -135,10 +151,14 @@ impl Evaluation<'_> {
             Mechanism::Ip6(network, bits) => Ok(is_within(client, (*network).into(), *bits)),
             Mechanism::Include(target) => {
                 self.count_lookup()?;
+                // RFC 8616 section 4: such a term does not match anything.
+                if target.has_local_part() && !self.sender.local_part.is_ascii() {
+                    return Ok(false);
+                }
                 let name = self.name(Some(target), domain).await;
                 match Box::pin(self.check(&name)).await? {
                     Some(decision) => Ok(decision.result == MethodResult::Pass),
-                    None => Err(Stop::Permanent(Problem::NoRecordAt { domain: name.into() })),
+                    None => Err(Stop::Permanent(Problem::NoRecordAt { domain: shown(&name) })),
                 }
             }
             Mechanism::A(hosts) => {
@@ -170,7 +190,7 @@ impl Evaluation<'_> {
         let found = if is_name(&name) { self.resolver.mx(&name).await } else { Err(DnsError::Name) };
         let exchanges = self.count_void(found.map(|found| found.records))?;
         if exchanges.len() > EXCHANGES_MAX {
-            return Err(Stop::Permanent(Problem::TooManyExchanges { domain: name.into() }));
+            return Err(Stop::Permanent(Problem::TooManyExchanges { domain: shown(&name) }));
         }
         for exchange in &exchanges {
             self.spawn(Question::Addresses(exchange.clone()));
@@ -220,8 +240,10 @@ impl Evaluation<'_> {
     async fn client_names(&mut self) -> &[Domain] {
         if self.client_names.is_none() {
             let names = self.resolver.ptr(self.sender.client).await.map(|names| names.records).unwrap_or_default();
+            let names: Vec<Domain> = names.into_iter().take(CLIENT_NAMES_MAX).collect();
+            names.iter().for_each(|name| self.spawn(Question::Addresses(name.as_str().to_owned())));
             let mut validated = Vec::new();
-            for name in names.into_iter().take(CLIENT_NAMES_MAX) {
+            for name in names {
                 let addresses = self.addresses(name.as_str()).await.unwrap_or_default();
                 if addresses.contains(&self.sender.client) {
                     validated.push(name);
@@ -256,7 +278,7 @@ impl Evaluation<'_> {
 
     /// Starts the lookups of these terms, up to the first that matches without one.
     fn look_ahead(&mut self, directives: &[Directive], domain: &str) {
-        let room = LOOKUP_TERMS_MAX.saturating_sub(self.lookups);
+        let room = LOOKUP_TERMS_MAX.saturating_sub(self.lookups).min(self.room_ahead);
         let client = self.sender.client;
         let certain = |directive: &&Directive| match &directive.mechanism {
             Mechanism::All => true,
@@ -268,6 +290,7 @@ impl Evaluation<'_> {
         let questions: Vec<Question> = ahead.filter_map(|ahead| ahead.mechanism.question(domain)).take(room).collect();
         // A single one is asked for at once anyway.
         if questions.len() > 1 {
+            self.room_ahead = self.room_ahead.saturating_sub(questions.len());
             questions.into_iter().for_each(|question| self.spawn(question));
         }
     }
@@ -287,9 +310,9 @@ impl Evaluation<'_> {
     }
 
     async fn conclude(&mut self, decision: Decision, explain: bool) -> Outcome {
-        let Decision { result, matched, explanation } = decision;
+        let Decision { result, matched, domain, explanation } = decision;
         let explanation = match explanation.filter(|_| explain && result == MethodResult::Fail) {
-            Some(target) => self.explanation(&target, &matched.domain).await,
+            Some(target) => self.explanation(&target, &domain).await,
             None => None,
         };
         Outcome { result, matched: Some(matched), problem: None, explanation }
@@ -349,19 +372,24 @@ impl Decision {
             Qualifier::SoftFail => MethodResult::SoftFail,
             Qualifier::Neutral => MethodResult::Neutral,
         };
-        let matched = Matched { domain: domain.into(), directive: Some(directive.written.clone()) };
-        Decision { result, matched, explanation }
+        let matched = Matched { domain: shown(domain), directive: Some(directive.written.clone()) };
+        Decision { result, matched, domain: domain.to_owned(), explanation }
     }
 
     /// Section 4.7.
     fn by_default(domain: &str) -> Self {
-        let matched = Matched { domain: domain.into(), directive: None };
-        Decision { result: MethodResult::Neutral, matched, explanation: None }
+        let matched = Matched { domain: shown(domain), directive: None };
+        Decision { result: MethodResult::Neutral, matched, domain: domain.to_owned(), explanation: None }
     }
 }
 
 fn addresses<A: Into<IpAddr>>(found: Records<A>) -> Vec<IpAddr> {
     found.records.into_iter().map(Into::into).collect()
+}
+
+/// A name as it is put on record: an expanded macro may hold anything.
+fn shown(name: &str) -> Box<str> {
+    printable(name, NAME_OCTETS_MAX).into()
 }
 
 /// Do the first bits agree? Addresses of different families never do.

@@ -119,6 +119,11 @@ impl MacroString {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Macro(Macro { letter: 'p', .. })))
     }
 
+    /// Does the sender's local-part stand in it (`%{s}`, `%{l}`)?
+    pub fn has_local_part(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Macro(Macro { letter: 's' | 'l', .. })))
+    }
+
     /// As it was written.
     pub fn written(&self) -> &str {
         &self.written

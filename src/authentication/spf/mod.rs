@@ -8,6 +8,8 @@
 pub mod evaluate;
 pub mod macros;
 pub mod record;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -53,7 +55,7 @@ pub struct Outcome {
 /// Where an evaluation ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Matched {
-    /// Whose record.
+    /// Whose record; printable ASCII, for macros can make anything of a name.
     pub domain: Box<str>,
     /// The directive as written; none: the default result (section 4.7).
     pub directive: Option<Box<str>>,

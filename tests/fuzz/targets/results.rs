@@ -1,12 +1,19 @@
-//! Authentication-Results that claim to be ours: every spelling of our name is found, and nobody else's is taken for it.
+//! Authentication-Results that claim to be ours: every spelling of our name is found, and nobody else's is taken for it; and
+//! what one says is read without control characters.
 
-use mxkeep::authentication::is_forged;
+use mxkeep::authentication::{claims, is_forged};
 use mxkeep::message::Message;
 
 const OURS: &str = "mx.example.org";
 
 pub fn run(octets: &[u8]) {
-    forged(octets);
+    let is_ours = forged(octets);
+    if let Some(read) = claims::parse(octets) {
+        assert!(is_ours || !read.authserv_id.eq_ignore_ascii_case(OURS));
+        let claims = read.claims.iter();
+        let mut texts = claims.flat_map(|claim| claim.properties.iter().map(|(_, value)| value).chain(&claim.reason));
+        assert!(texts.all(|text| !text.contains(|c: char| c.is_ascii_control() && c != '\t')), "{read:?}");
+    }
     // What stands behind our name and a semicolon does not matter, nor does white space before it.
     let behind: Vec<u8> = octets.iter().map(|&octet| if octet == b'\n' { b' ' } else { octet }).collect();
     for begin in

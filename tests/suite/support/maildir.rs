@@ -95,7 +95,8 @@ impl Stored {
             if !text.starts_with([' ', '\t']) {
                 received += usize::from(text.starts_with("received:"));
                 let names = ["return-path:", "delivered-to:", "received:", "authentication-results:", "x-spam-"];
-                ours = received <= 1 && names.iter().any(|name| text.starts_with(name));
+                let above_received = received == 0 && text.starts_with("received-spf:");
+                ours = above_received || received <= 1 && names.iter().any(|name| text.starts_with(name));
             }
             if !ours {
                 break;
@@ -122,6 +123,13 @@ mod tests {
         assert_eq!(stored.trace_field("return-path").as_deref(), Some("<a@b>"));
         assert_eq!(stored.trace_field("Received").as_deref(), Some("from x by y"));
         assert_eq!(stored.trace_field("A"), None);
+    }
+
+    #[test]
+    fn received_spf_is_ours_only_above_received() {
+        let stored = stored("Received-SPF: pass\nReceived: from x\nReceived-SPF: forged\nA: b\n\nc\n");
+        assert_eq!(stored.as_received(), b"Received-SPF: forged\r\nA: b\r\n\r\nc\r\n");
+        assert_eq!(stored.trace_field("Received-SPF").as_deref(), Some("pass"));
     }
 
     #[test]

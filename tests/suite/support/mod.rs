@@ -24,5 +24,6 @@ pub mod server_socket;
 pub mod service;
 pub mod shared;
 pub mod smtp_client;
+pub mod spf_suite;
 pub mod strace;
 pub mod tool;
