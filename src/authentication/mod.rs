@@ -61,6 +61,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Authenticator(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     /// Our name: `%{r}` in SPF records.
     hostname: Domain,
@@ -87,22 +88,28 @@ impl Authenticator {
 
     /// Does the client's address have a name that leads back to it (RFC 8601 section 3)? To be started at connect.
     pub async fn iprev(&self, client: IpAddr) -> Iprev {
-        iprev::check(&self.0.resolver, client).await
+        iprev::check(&self.0.resolver.share(), client).await
     }
 
     /// May this client send for this domain (RFC 7208)? The null reverse-path is checked as the HELO identity (section
     /// 2.4). To be started at MAIL.
     pub async fn spf(&self, client: IpAddr, helo: &Host, reverse_path: &ReversePath) -> Spf {
-        spf::check(&self.0, client, helo, reverse_path).await
+        spf::check(&self.share(), client, helo, reverse_path).await
     }
 
     /// DKIM and DMARC (RFC 6376, RFC 9989), at end of data.
     pub async fn verify(&self, message: &Message, spf: Spf, iprev: Iprev) -> Authentication {
+        self.verify_while(message, std::future::ready((spf, iprev))).await
+    }
+
+    /// As [`verify`](Self::verify), while SPF and iprev are still on their way.
+    pub async fn verify_while(&self, message: &Message, client: impl Future<Output = (Spf, Iprev)>) -> Authentication {
+        let inner = self.share();
         let authors = authors::read(message);
-        let dkim = dkim::verify(&self.0, message, &authors);
+        let dkim = dkim::verify(&inner, message, &authors);
         // The policy records are on their way while DKIM keys are.
-        let (dkim, ()) = tokio::join!(dkim, dmarc::prefetch(&self.0, &authors));
-        let dmarc = dmarc::evaluate(&self.0, &authors, &spf, &dkim.results).await;
+        let (dkim, (), (spf, iprev)) = tokio::join!(dkim, dmarc::prefetch(&inner, &authors), client);
+        let dmarc = dmarc::evaluate(&inner, &authors, &spf, &dkim.results).await;
         Authentication {
             spf,
             spf_helo: None,
@@ -113,5 +120,10 @@ impl Authenticator {
             iprev,
             authors,
         }
+    }
+
+    /// For one check: its lookups are bounded ([`Resolver::share`]).
+    fn share(&self) -> Arc<Inner> {
+        Arc::new(Inner { resolver: self.0.resolver.share(), ..Inner::clone(&self.0) })
     }
 }

@@ -30,7 +30,8 @@ const RECORD_SECONDS_MIN: u64 = 30;
 /// RSA keys below this do not verify, in bits (RFC 8301 section 3.2).
 const RSA_KEY_BITS_MIN: usize = 1_024;
 
-/// The memory of one method.
+/// The memory of one method. Clones share it.
+#[derive(Clone)]
 pub(super) struct Records {
     read: fn(&[Vec<u8>]) -> Txt,
     kept: Cache<Box<str>, Kept>,
