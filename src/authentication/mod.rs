@@ -86,6 +86,11 @@ impl Authenticator {
         }))
     }
 
+    /// What it asks.
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.0.resolver
+    }
+
     /// Does the client's address have a name that leads back to it (RFC 8601 section 3)? To be started at connect.
     pub async fn iprev(&self, client: IpAddr) -> Iprev {
         iprev::check(&self.0.resolver.share(), client).await

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::address::{Host, ReversePath};
 use crate::authentication::{Authentication, Authenticator, Iprev, Spf, SpfIdentity};
+use crate::dns::Resolver;
 use crate::journal;
 use crate::message::Message;
 use crate::receive::evidence::evidence;
@@ -76,11 +77,22 @@ impl Examiner {
         }
     }
 
-    /// DKIM, DMARC and the rules.
-    pub async fn examine(&self, message: &Arc<Message>, sender: &Sender, spf: Spf, iprev: Iprev) -> Examination {
+    /// What DNS is asked by.
+    pub(super) fn resolver(&self) -> Option<&Resolver> {
+        self.authenticator.as_ref().map(Authenticator::resolver)
+    }
+
+    /// DKIM, DMARC and the rules. SPF and iprev, `client`, may still be on their way: DKIM keys and policy records are
+    /// looked up meanwhile.
+    pub async fn examine(
+        &self,
+        message: &Arc<Message>,
+        sender: &Sender,
+        client: impl Future<Output = (Spf, Iprev)>,
+    ) -> Examination {
         let started = Instant::now();
         let authentication = match &self.authenticator {
-            Some(authenticator) => Some(authenticator.verify(message, spf, iprev).await),
+            Some(authenticator) => Some(authenticator.verify_while(message, client).await),
             None => None,
         };
         let authentication_time = started.elapsed();
