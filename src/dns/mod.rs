@@ -154,7 +154,7 @@ impl Resolver {
         };
         Ok(Resolver {
             servers: Arc::new(Servers::new(servers).map_err(unusable)?),
-            library: servers::build(servers, LIBRARY_ANSWERS_MAX).map_err(unusable)?,
+            library: servers::library(servers, LIBRARY_ANSWERS_MAX).map_err(unusable)?,
             answers: Cache::builder().max_capacity(ANSWERS_OCTETS_MAX).weigher(octets).build(),
             failures: sync::Cache::builder()
                 .max_capacity(FAILURES_MAX)

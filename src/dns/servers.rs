@@ -1,7 +1,8 @@
 //! The name servers: who is asked, and who is asked next.
 //!
 //! *Does:* asks one server, and the next one as soon as that one fails, or has said nothing for [`FAILOVER_MILLIS`]. The
-//! first answer counts. A server that was in trouble [`TROUBLES_MAX`] times in a row comes last for [`REST_SECONDS`].
+//! first answer counts. A server that let another one answer [`TROUBLES_MAX`] times in a row comes last for
+//! [`REST_SECONDS`].
 //! *Guarantees:* SERVFAIL, REFUSED, a referral and an illegible packet are no answers: what one server says of its own
 //! trouble is never taken for "there is no such record". Each query has a port of its own, a random id and a name in random
 //! case (the crate's work, switched on here); what does not match is ignored.
@@ -41,8 +42,17 @@ pub(super) struct Servers(Vec<Server>);
 
 struct Server {
     address: SocketAddr,
-    hickory: TokioResolver,
+    ways: Ways,
     health: Mutex<Health>,
+}
+
+/// The two ways to a server. Had the crate both in one, it would go on over TCP for all names once one got no answer over
+/// UDP, and there slow answers may hold up the others.
+#[derive(Clone)]
+struct Ways {
+    udp: TokioResolver,
+    /// For what is too large for UDP, or came back in another case.
+    tcp: TokioResolver,
 }
 
 #[derive(Default)]
@@ -62,15 +72,19 @@ pub(super) fn system_servers() -> Result<Vec<SocketAddr>, NetError> {
     Ok(config.name_servers().iter().map(address).collect())
 }
 
-/// One that asks these servers in its own way. Keeps this many answers.
-pub(super) fn build(servers: &[SocketAddr], answers_kept: u64) -> Result<TokioResolver, NetError> {
-    let config = ResolverConfig::from_name_servers(servers.iter().map(name_server).collect());
+/// One that asks these servers in the crate's own way. Keeps this many answers.
+pub(super) fn library(servers: &[SocketAddr], answers_kept: u64) -> Result<TokioResolver, NetError> {
+    let server = |address: &SocketAddr| at(*address, NameServerConfig::udp_and_tcp(address.ip()));
+    build(servers.iter().map(server).collect(), answers_kept)
+}
+
+fn build(servers: Vec<NameServerConfig>, answers_kept: u64) -> Result<TokioResolver, NetError> {
+    let config = ResolverConfig::from_name_servers(servers);
     let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     builder.with_options(options(answers_kept)).build()
 }
 
-fn name_server(address: &SocketAddr) -> NameServerConfig {
-    let mut server = NameServerConfig::udp_and_tcp(address.ip());
+fn at(address: SocketAddr, mut server: NameServerConfig) -> NameServerConfig {
     for connection in &mut server.connections {
         connection.port = address.port();
     }
@@ -95,8 +109,10 @@ fn options(answers_kept: u64) -> ResolverOpts {
 impl Servers {
     pub fn new(addresses: &[SocketAddr]) -> Result<Self, NetError> {
         let server = |address: &SocketAddr| {
-            let hickory = build(std::slice::from_ref(address), 0)?;
-            Ok(Server { address: *address, hickory, health: Mutex::default() })
+            let way = |server| build(vec![at(*address, server)], 0);
+            let ways =
+                Ways { udp: way(NameServerConfig::udp(address.ip()))?, tcp: way(NameServerConfig::tcp(address.ip()))? };
+            Ok(Server { address: *address, ways, health: Mutex::default() })
         };
         addresses.iter().map(server).collect::<Result<_, _>>().map(Servers)
     }
@@ -109,14 +125,14 @@ impl Servers {
     /// What an authority says, negative answers included; an error is nobody's answer.
     pub async fn lookup(&self, name: &Name, record_type: RecordType) -> Result<Result<Lookup, NoRecords>, String> {
         let mut order = self.order().into_iter().peekable();
-        let (mut asked, mut pending) = (JoinSet::new(), Vec::new());
+        let (mut asked, mut blamable) = (JoinSet::new(), Vec::new());
         let mut failure = "no name server is known".to_owned();
         loop {
             if let Some(server) = order.next() {
-                let (hickory, name) = (server.hickory.clone(), name.clone());
-                pending.push(server.address);
+                let (ways, name) = (server.ways.clone(), name.clone());
+                blamable.push(server.address);
                 let address = server.address;
-                asked.spawn(async move { (address, ask(&hickory, name, record_type).await) });
+                asked.spawn(async move { (address, ways.ask(&name, record_type).await) });
             }
             let answered = match order.peek() {
                 Some(_) => tokio::time::timeout(Duration::from_millis(FAILOVER_MILLIS), asked.join_next()).await,
@@ -129,13 +145,12 @@ impl Servers {
                 Ok(Some(Err(_))) => "the lookup broke off".clone_into(&mut failure),
                 Ok(Some(Ok((address, answer)))) => match said(answer) {
                     Ok(answer) => {
-                        self.note_answer(address, &pending);
+                        self.note_answer(address, &blamable);
                         return Ok(answer);
                     }
                     Err(error) => {
-                        pending.retain(|asked| *asked != address);
-                        if is_trouble(&error) {
-                            self.note_trouble(address);
+                        if is_about_the_name(&error) {
+                            blamable.retain(|asked| *asked != address);
                         }
                         failure = error.to_string();
                     }
@@ -151,10 +166,10 @@ impl Servers {
         servers
     }
 
-    /// Those that were asked before the one that answered, and have not, were too slow for it.
-    fn note_answer(&self, address: SocketAddr, pending: &[SocketAddr]) {
-        for slower in pending.iter().take_while(|asked| **asked != address) {
-            self.note_trouble(*slower);
+    /// To blame are those that were asked before the one that answered. Where nobody answers it is the name's fault.
+    fn note_answer(&self, address: SocketAddr, blamable: &[SocketAddr]) {
+        for blamed in blamable.iter().take_while(|asked| **asked != address) {
+            self.note_trouble(*blamed);
         }
         for server in self.0.iter().filter(|server| server.address == address) {
             *server.health() = Health::default();
@@ -165,7 +180,7 @@ impl Servers {
         for server in self.0.iter().filter(|server| server.address == address) {
             let mut health = server.health();
             *health = Health { troubles: health.troubles.saturating_add(1), last: Some(Instant::now()) };
-            if health.troubles == TROUBLES_MAX && self.0.len() > 1 {
+            if health.troubles == TROUBLES_MAX {
                 tracing::warn!(%address, "a name server does not answer: others are asked first for a while");
             }
         }
@@ -184,14 +199,23 @@ impl Server {
     }
 }
 
+impl Ways {
+    async fn ask(&self, name: &Name, record_type: RecordType) -> Result<Lookup, NetError> {
+        match ask(&self.udp, name, record_type).await {
+            Err(error) if asks_for_tcp(&error) => ask(&self.tcp, name, record_type).await,
+            answer => answer,
+        }
+    }
+}
+
 /// Asks again where there was no answer at all: on the way packets get lost.
-async fn ask(hickory: &TokioResolver, name: Name, record_type: RecordType) -> Result<Lookup, NetError> {
-    let mut answer = hickory.lookup(name.clone(), record_type).await;
+async fn ask(way: &TokioResolver, name: &Name, record_type: RecordType) -> Result<Lookup, NetError> {
+    let mut answer = way.lookup(name.clone(), record_type).await;
     for _ in 1..ATTEMPTS_MAX {
         if !answer.as_ref().is_err_and(is_lost) {
             break;
         }
-        answer = hickory.lookup(name.clone(), record_type).await;
+        answer = way.lookup(name.clone(), record_type).await;
     }
     answer
 }
@@ -211,11 +235,17 @@ fn said(answer: Result<Lookup, NetError>) -> Result<Result<Lookup, NoRecords>, N
     }
 }
 
+/// The server has answered, and that is not to be had over UDP. (Without a connection: in another case. Nothing else makes
+/// the crate give up the only one.)
+fn asks_for_tcp(error: &NetError) -> bool {
+    matches!(error, NetError::Truncated | NetError::QueryCaseMismatch | NetError::NoConnections)
+}
+
 fn is_lost(error: &NetError) -> bool {
-    !matches!(error, NetError::Dns(_))
+    !matches!(error, NetError::Dns(_)) && !asks_for_tcp(error)
 }
 
 /// SERVFAIL says something of the name; the rest, REFUSED among it, of the server.
-fn is_trouble(error: &NetError) -> bool {
-    !matches!(error, NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)))
+fn is_about_the_name(error: &NetError) -> bool {
+    matches!(error, NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)))
 }

@@ -299,8 +299,14 @@ async fn huge_answers_are_read_or_refused_whole() {
 
 #[tokio::test]
 async fn lost_packets_are_sent_again() {
-    let zone = Zone::from_iter([("lossy.example", Record::txt("x"))]).behave("lossy.example", Behaviour::DropFirst(2));
+    let zone =
+        Zone::from_iter([("lossy.example", Record::txt("x")), ("long.example", Record::txt(&"x".repeat(6_000)))])
+            .behave("lossy.example", Behaviour::DropFirst(2))
+            .behave("garbage.example", Behaviour::Garbage);
     let (_responder, resolver) = start(zone).await;
+    // A connection over TCP stands, and an answer over UDP was none: UDP it is for the next name all the same.
+    resolver.txt("long.example").await.unwrap();
+    assert!(resolver.txt("garbage.example").await.unwrap_err().is_temporary());
     let begin = Instant::now();
     assert_eq!(resolver.txt("lossy.example").await.unwrap().records, [b"x"]);
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());

@@ -23,6 +23,8 @@ const ROUND: Duration = Duration::from_millis(50);
 const MESSAGES: usize = 6;
 /// Their longest chain: the SPF record, and the four that it includes one within the other.
 const CHAIN: usize = 5;
+/// What the verifying library asks one after the other once all results are there: the policy records of the signers.
+const AFTERWARDS: usize = 2;
 
 fn domain(name: &str) -> Domain {
     Domain::parse(name).expect("a domain")
@@ -108,7 +110,7 @@ fn a_message_waits_for_its_longest_chain() {
     );
     assert!(lookups >= 13, "{lookups} lookups");
     assert!(rounds(best) > CHAIN as f64 - 1.0, "{best:?}: that was not waited for");
-    assert!(rounds(best) < CHAIN as f64 + 2.5, "{best:?}: {:.1} rounds", rounds(best));
+    assert!(rounds(best) < (CHAIN + AFTERWARDS) as f64 + 1.5, "{best:?}: {:.1} rounds", rounds(best));
     assert!(rounds(best) < lookups as f64 * 0.7, "{best:?}");
 }
 
