@@ -71,9 +71,12 @@
 //!   that were read after the flush, when the socket had been read empty just before; or the client ends its stream, and
 //!   every octet that we sent is acknowledged (behind a proxy only a command counts). Until then the same octets are a
 //!   retry, and after it a new message.
+//! * **DNS.** What one message asks overlaps: keys and policy records are looked up while SPF is. Each check has a share of the
+//!   lookups that may be under way, and a deadline; a server that fails is passed over ([`dns`]).
 //! * **Reload.** Another configuration, with its rules, certificate and resolver, is built beside the one in force, and then
 //!   swapped at once: new connections begin with the new generation, sessions keep theirs, and the last of them takes it
-//!   along. Store, ledger, deferrals, counters and connection limits are the service's, and all generations share them. What
+//!   along. Store, ledger, deferrals, counters and connection limits are the service's, and all generations share them; DNS
+//!   answers too, if the same resolvers are asked. What
 //!   cannot be built as a whole changes nothing.
 //! * **Stop.** Idle sessions get 421, and transactions have [`server::SHUTDOWN_SECONDS_MAX`]; then they get 421 as well.
 //!

@@ -61,6 +61,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Authenticator(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     /// Our name: `%{r}` in SPF records.
     hostname: Domain,
@@ -75,42 +76,62 @@ impl Authenticator {
         Authenticator(Arc::new(Inner { hostname, settings, resolver, dkim: records::Records::new() }))
     }
 
+    /// What it asks.
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.0.resolver
+    }
+
     /// Does the client's address have a name that leads back to it (RFC 8601 section 3)? To be started at connect.
     pub async fn iprev(&self, client: IpAddr) -> Iprev {
-        iprev::check(&self.0.resolver, client).await
+        iprev::check(&self.0.resolver.share(), client).await
     }
 
     /// May this client send for this domain (RFC 7208)? The null reverse-path is checked as the HELO identity (section
     /// 2.4). To be started at MAIL.
     pub async fn spf(&self, client: IpAddr, helo: &Host, reverse_path: &ReversePath) -> Spf {
-        spf::check(&self.0, client, helo, reverse_path).await
+        spf::check(&self.share(), client, helo, reverse_path).await
     }
 
     /// The same, and HELO beside it (section 2.3): both at once, and both by the one deadline.
     pub async fn spf_identities(&self, client: IpAddr, helo: &Host, reverse_path: &ReversePath) -> SpfIdentities {
+        let inner = self.share();
         let beside = async {
             match (reverse_path, helo) {
                 (ReversePath::Mailbox(_), Host::Domain(_)) => {
-                    Some(spf::check(&self.0, client, helo, &ReversePath::Null).await)
+                    Some(spf::check(&inner, client, helo, &ReversePath::Null).await)
                 }
                 _ => None,
             }
         };
-        let (spf, helo) = tokio::join!(self.spf(client, helo, reverse_path), beside);
+        let (spf, helo) = tokio::join!(spf::check(&inner, client, helo, reverse_path), beside);
         SpfIdentities { spf, helo }
     }
 
     /// DKIM and DMARC (RFC 6376, RFC 9989), at end of data.
     pub async fn verify(&self, message: &Message, spf: Spf, iprev: Iprev) -> Authentication {
+        let spf_domain = spf.domain.clone();
+        let client = std::future::ready((SpfIdentities { spf, helo: None }, iprev));
+        self.verify_while(message, spf_domain.as_ref(), client).await
+    }
+
+    /// As [`verify`](Self::verify), while SPF, of `spf_domain`, and iprev are still on their way.
+    pub async fn verify_while(
+        &self,
+        message: &Message,
+        spf_domain: Option<&Domain>,
+        client: impl Future<Output = (SpfIdentities, Iprev)>,
+    ) -> Authentication {
+        let inner = self.share();
         let authors = authors::read(message);
-        let accepts = self.0.settings.into();
-        let dkim = dkim::verify(&self.0.dkim, &self.0.resolver, message, &authors, &accepts);
+        let accepts = inner.settings.into();
+        let dkim = dkim::verify(&inner.dkim, &inner.resolver, message, &authors, &accepts);
         // The policy records are on their way while DKIM keys are.
-        let (dkim, walks) = tokio::join!(dkim, dmarc::prefetch(&self.0, message, &authors, &spf));
-        let dmarc = dmarc::evaluate(&self.0, &authors, &spf, &dkim.results, walks).await;
+        let walks = dmarc::prefetch(&inner, message, &authors, spf_domain);
+        let (dkim, walks, (SpfIdentities { spf, helo }, iprev)) = tokio::join!(dkim, walks, client);
+        let dmarc = dmarc::evaluate(&inner, &authors, &spf, &dkim.results, walks).await;
         Authentication {
             spf,
-            spf_helo: None,
+            spf_helo: helo,
             dkim: dkim.results,
             signatures_ignored: dkim.ignored,
             arc: ArcChain::none(),
@@ -118,5 +139,10 @@ impl Authenticator {
             iprev,
             authors,
         }
+    }
+
+    /// For one check: its lookups are bounded ([`Resolver::share`]).
+    fn share(&self) -> Arc<Inner> {
+        Arc::new(Inner { resolver: self.0.resolver.share(), ..Inner::clone(&self.0) })
     }
 }

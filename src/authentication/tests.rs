@@ -167,6 +167,44 @@ async fn iprev_goes_there_and_back() {
     }
 }
 
+/// RFC 8601 sections 2.7.3 and 3. The library looks at the first two names only.
+#[tokio::test]
+async fn iprev_tries_all_names_at_once() {
+    let address = |last: u8| IpAddr::from([203, 0, 113, last]);
+    let mut zone = Zone::default();
+    for (last, names) in [(5, 5), (10, 10), (11, 11)] {
+        for at in 1..=names {
+            zone.add(&reverse_name(address(last)), Record::Ptr(format!("n{at}.of{last}.example")));
+            let own = if at == names { [203, 0, 113, last] } else { STRANGER };
+            zone.add(&format!("n{at}.of{last}.example"), Record::A(own.into()));
+        }
+    }
+    for (last, name) in [(20, "slow.example"), (20, "fast.example"), (30, "broken.example"), (40, "no.example")] {
+        zone.add(&reverse_name(address(last)), Record::Ptr(name.into()));
+    }
+    zone.add("fast.example", Record::A([203, 0, 113, 20].into()));
+    let zone = zone
+        .behave("slow.example", Behaviour::Silent)
+        .behave("broken.example", Behaviour::ServFail)
+        .behave_below("of5.example", Behaviour::Delay(Duration::from_millis(200)));
+    let world = World::new(zone).await;
+    let begin = Instant::now();
+    for (last, result, name, reason) in [
+        (5, MethodResult::Pass, Some("n5.of5.example"), None),
+        (10, MethodResult::Pass, Some("n10.of10.example"), None),
+        (11, MethodResult::Fail, None, Some("no name of the address leads back to it")),
+        (20, MethodResult::Pass, Some("fast.example"), None),
+        (30, MethodResult::TempError, None, Some("a lookup failed")),
+        (40, MethodResult::Fail, None, Some("no name of the address leads back to it")),
+        (50, MethodResult::PermError, None, Some("the address has no name")),
+    ] {
+        let iprev = world.authenticator.iprev(address(last)).await;
+        assert_eq!((iprev.result, iprev.name, iprev.reason), (result, name.map(domain), reason), "{last}");
+    }
+    assert!(begin.elapsed() < Duration::from_millis(800), "one after the other: {:?}", begin.elapsed());
+    assert_eq!(world.responder.queries("n11.of11.example"), 0, "the eleventh name is not looked at");
+}
+
 async fn signed_world(signers: &[&Signer], rest: &[(&str, &str)]) -> World {
     let mut zone = spf_zone(rest);
     for signer in signers {

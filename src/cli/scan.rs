@@ -214,8 +214,8 @@ async fn examine(examiner: &Examiner, arguments: &Arguments, message: &Arc<Messa
         helo: arguments.helo.clone().or(arguments.ip.map(Host::Literal)),
         reverse_path: arguments.from.clone().unwrap_or_else(from_message),
     };
-    let (spf, iprev) = tokio::join!(examiner.spf(&sender), examiner.iprev(sender.address));
-    examiner.examine(message, &sender, spf, iprev).await
+    let client = async { tokio::join!(examiner.spf(&sender), examiner.iprev(sender.address)) };
+    examiner.examine(message, &sender, client).await
 }
 
 fn print(report: &Report, json: bool) -> anyhow::Result<()> {

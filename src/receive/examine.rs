@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::address::{Host, ReversePath};
+use crate::address::{Domain, Host, ReversePath};
 use crate::authentication::{Authentication, Authenticator, Iprev, SpfIdentities};
+use crate::dns::Resolver;
 use crate::journal;
 use crate::message::Message;
 use crate::receive::evidence::evidence;
@@ -33,6 +34,16 @@ pub struct Sender {
     pub helo: Option<Host>,
     /// MAIL FROM.
     pub reverse_path: ReversePath,
+}
+
+impl Sender {
+    /// The domain that SPF is about: the reverse-path's, or HELO where that is null (RFC 7208 section 2.4).
+    fn spf_domain(&self) -> Option<&Domain> {
+        match &self.reverse_path {
+            ReversePath::Mailbox(mailbox) => mailbox.domain(),
+            ReversePath::Null => self.helo.as_ref().and_then(Host::domain),
+        }
+    }
 }
 
 /// What was found out.
@@ -76,20 +87,22 @@ impl Examiner {
         }
     }
 
-    /// DKIM, DMARC and the rules.
+    /// What DNS is asked by.
+    pub(super) fn resolver(&self) -> Option<&Resolver> {
+        self.authenticator.as_ref().map(Authenticator::resolver)
+    }
+
+    /// DKIM, DMARC and the rules. SPF and iprev, `client`, may still be on their way: DKIM keys and policy records are
+    /// looked up meanwhile.
     pub async fn examine(
         &self,
         message: &Arc<Message>,
         sender: &Sender,
-        spf: SpfIdentities,
-        iprev: Iprev,
+        client: impl Future<Output = (SpfIdentities, Iprev)>,
     ) -> Examination {
         let started = Instant::now();
         let authentication = match &self.authenticator {
-            Some(authenticator) => {
-                let found = authenticator.verify(message, spf.spf, iprev).await;
-                Some(Authentication { spf_helo: spf.helo, ..found })
-            }
+            Some(authenticator) => Some(authenticator.verify_while(message, sender.spf_domain(), client).await),
             None => None,
         };
         let authentication_time = started.elapsed();

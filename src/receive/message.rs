@@ -239,12 +239,7 @@ impl Arrival {
 
     async fn examine(&self) -> Examination {
         let sender = self.sender();
-        let started = Instant::now();
-        let (spf, iprev) = self.look_up_client(&sender).await;
-        let waited = started.elapsed();
-        let mut examination = self.receiver.examiner.examine(&self.message, &sender, spf, iprev).await;
-        examination.authentication_time += waited;
-        examination
+        self.receiver.examiner.examine(&self.message, &sender, self.look_up_client(&sender)).await
     }
 
     /// Who sent it: the client, or behind a trusted relay that relay's client.

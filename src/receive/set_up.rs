@@ -74,10 +74,14 @@ impl Receiver {
     }
 
     /// The mail path of another configuration, over the same store, ledger and counters. What is doubtful in the rules goes
-    /// to `diagnose`. Nothing is recovered: intents in the ledger and files under `tmp/` are deliveries that are under way,
+    /// to `diagnose`. What DNS has said is kept if the same resolvers are asked. Nothing is recovered: intents in the ledger and files under `tmp/` are deliveries that are under way,
     /// in the Maildirs of new mailboxes as well, for these may have had another name until now. Blocks.
     pub fn reload(&self, config: &Config, diagnose: impl FnMut(&Diagnostic)) -> Result<Self, SetUpError> {
-        let examiner = Examiner::from_config(config, diagnose)?;
+        let resolver = match self.examiner.resolver() {
+            Some(resolver) => resolver.reload(&config.dns.servers)?,
+            None => Resolver::new(&config.dns.servers)?,
+        };
+        let examiner = Examiner::asking(resolver, config, diagnose)?;
         Ok(Receiver {
             hostname: config.hostname.to_string(),
             line_endings: config.storage.line_endings,
@@ -124,7 +128,11 @@ impl Receiver {
 impl Examiner {
     /// The checks that a configuration asks for. What is wrong with single rules goes to `diagnose`, and costs no mail.
     pub fn from_config(config: &Config, diagnose: impl FnMut(&Diagnostic)) -> Result<Self, SetUpError> {
-        let resolver = Resolver::new(&config.dns.servers)?;
+        Self::asking(Resolver::new(&config.dns.servers)?, config, diagnose)
+    }
+
+    /// The same, by a resolver that is there already.
+    fn asking(resolver: Resolver, config: &Config, diagnose: impl FnMut(&Diagnostic)) -> Result<Self, SetUpError> {
         let (rules, diagnostics) = Rules::load(&config.rules.paths)?;
         diagnostics.iter().for_each(diagnose);
         let settings = Settings { count_body_length: config.authentication.count_body_length };

@@ -53,11 +53,6 @@ impl Key {
             true => None,
         }
     }
-
-    /// May any signature of today count with it, without regard to what the operator decides (RFC 8301)?
-    pub fn is_sound(&self) -> bool {
-        self.sha256 && !self.testing && self.bits.is_none_or(|bits| (RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits))
-    }
 }
 
 /// What the TXT records at a name say. RFC 6376 section 3.6.2.2 leaves several keys undefined: they are none.
@@ -216,12 +211,10 @@ mod tests {
         assert_eq!(weak.refuses(Algorithm::RsaSha256), Some("the key is not for this hash"));
         assert_eq!(weak.refuses(Algorithm::RsaSha1), None);
         assert_eq!(weak.refuses(Algorithm::Ed25519Sha256), Some("the key is not for this algorithm"));
-        assert!(!weak.is_sound());
         let ed25519 = read_texts(&[&format!("k=ed25519; t=s; p={}", signing::base64(&[7; 32]))]).unwrap();
         assert_eq!((ed25519.bits, ed25519.testing, ed25519.strict), (None, false, true));
         assert_eq!(ed25519.refuses(Algorithm::Ed25519Sha256), None);
         assert_eq!(ed25519.refuses(Algorithm::RsaSha256), Some("the key is not for this algorithm"));
-        assert!(ed25519.is_sound());
     }
 
     #[test]

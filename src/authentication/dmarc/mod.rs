@@ -76,10 +76,15 @@ pub async fn organizational_domain(resolver: &Resolver, domain: &Domain) -> Resu
 }
 
 /// Walks from the author domain, and from what SPF and signatures are likely to vouch for.
-pub(super) async fn prefetch(inner: &Inner, message: &Message, authors: &Authors, spf: &Spf) -> Walks {
+pub(super) async fn prefetch(
+    inner: &Inner,
+    message: &Message,
+    authors: &Authors,
+    spf_domain: Option<&Domain>,
+) -> Walks {
     let Authors::One(author) = authors else { return Walks::default() };
     let (resolver, deadline) = (&inner.resolver, deadline());
-    let likely = likely_domains(message, author, spf);
+    let likely = likely_domains(message, author, spf_domain);
     let (author, others) =
         tokio::join!(look_up_author(resolver, author, deadline), walk_all(resolver, &likely, deadline));
     Walks { author: Some(author), others }
@@ -150,11 +155,10 @@ async fn exists(resolver: &Resolver, domain: &Domain) -> Existence {
 
 /// Domains of which only their organizational domain tells whether they are aligned with the author's: those that have
 /// their last two labels in common, as nearly all have that are.
-fn likely_domains(message: &Message, author: &Domain, spf: &Spf) -> Vec<Domain> {
+fn likely_domains(message: &Message, author: &Domain, spf_domain: Option<&Domain>) -> Vec<Domain> {
     let fields = message.fields().filter(|field| field.is("DKIM-Signature")).take(SIGNATURES_AHEAD_MAX);
-    let spf = spf.domain.iter().filter(|_| may_count(spf.result)).cloned();
     let mut likely: Vec<Domain> = Vec::new();
-    for domain in spf.chain(fields.filter_map(|field| signing_domain(field.body))) {
+    for domain in spf_domain.cloned().into_iter().chain(fields.filter_map(|field| signing_domain(field.body))) {
         let related = domain != *author && last_labels(&domain, 2) == last_labels(author, 2);
         if related && !likely.contains(&domain) {
             likely.push(domain);

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use mxkeep::dns::responder::{Responder, Zone};
+use mxkeep::dns::responder::{Responder, Seen, Zone};
 use tokio::runtime::Runtime;
 
 /// A name server that knows a zone, and misbehaves where the zone says so.
@@ -24,6 +24,15 @@ impl Names {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.responder.address()
+    }
+
+    /// How many queries there were for this name, or for names below it.
+    pub fn queries_below(&self, name: &str) -> usize {
+        let below = |seen: &Seen| {
+            let asked = seen.name.to_ascii_lowercase();
+            asked.strip_suffix(name).is_some_and(|front| front.is_empty() || front.ends_with('.'))
+        };
+        self.responder.seen().iter().filter(|seen| below(seen)).count()
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Options {
     pub settings: Settings,
     /// A name server to ask, instead of the one that knows no name.
     pub dns: Option<SocketAddr>,
+    /// A name server to ask before that one.
+    pub dns_first: Option<SocketAddr>,
     /// Rules, as the text of one `.cf` file.
     pub rules: String,
     /// More of the configuration, as TOML, before all tables: dotted keys (`policy.junk_score = 4.0`) or inline tables.
@@ -207,13 +209,15 @@ fn configure(directory: &Path, options: &Options, resolver: SocketAddr) {
 
 fn configuration(directory: &Path, options: &Options, resolver: SocketAddr) -> String {
     let (at, settings) = (directory.display(), options.settings);
+    let resolvers: Vec<_> = options.dns_first.into_iter().chain([resolver]).map(|at| format!("\"{at}\"")).collect();
+    let resolvers = resolvers.join(", ");
     let mut text = format!(
         r#"{}
 hostname = "mx.example.test"
 listen.smtp = ["127.0.0.1:0"]
 storage.mail = "{at}/mail/{{domain}}/{{local_part}}/Maildir"
 storage.state = "{at}/state"
-dns.servers = ["{resolver}"]
+dns.servers = [{resolvers}]
 rules.paths = ["{at}/rules"]
 limits.message_octets_max = {}
 limits.recipients_max = {}
