@@ -2,6 +2,8 @@
 //!
 //! Examines and judges through the code that `serve` uses; only the session is made up from the options.
 
+mod findings;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
@@ -14,7 +16,7 @@ use serde::Serialize;
 
 use super::{exit, load};
 use crate::address::{ForwardPath, Host, ReversePath};
-use crate::authentication::Authentication;
+use crate::authentication::{Authentication, Finding};
 use crate::config::{Config, Policy};
 use crate::mailbox::{Class, Lookup, Mailboxes, Recipient};
 use crate::message::Message;
@@ -28,7 +30,8 @@ const MESSAGE_OCTETS_MAX: u64 = 256 << 20;
 /// What `mxkeep scan --help` says below the options.
 pub const HELP: &str = "\
 Examines a message through the code that `serve` uses, and prints the verdict, the reply that the
-sender would get, the rules that hit and their scores. Delivers nothing.
+sender would get, the rules that hit and their scores; then what each check found, what decided it,
+and, as advice, what the sender would have to change. Delivers nothing.
 
   mxkeep scan message.eml
   mxkeep scan --ip 192.0.2.1 --helo mx.example.net --from ann@example.net message.eml
@@ -97,6 +100,7 @@ struct Report {
     rules: BTreeMap<String, f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authentication: Option<Authentication>,
+    findings: Vec<Finding>,
 }
 
 /// Scans each file.
@@ -199,6 +203,7 @@ async fn scan_one(examiner: &Examiner, whose: &Whose, arguments: &Arguments, fil
         cause: verdict.cause().map(|cause| cause.name()),
         reply: verdict.reply(verdict::Question::Message, &id).to_string(),
         rules: examination.hits.hits.iter().map(|hit| (hit.name.to_string(), hit.score)).collect(),
+        findings: examination.authentication.as_ref().map(Authentication::explain).unwrap_or_default(),
         authentication: examination.authentication,
     }
 }
@@ -235,5 +240,6 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
             writeln!(out, "    {}", line.trim())?;
         }
     }
+    out.write_all(findings::text(&report.findings).as_bytes())?;
     Ok(())
 }
