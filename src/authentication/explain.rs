@@ -101,36 +101,39 @@ fn author(authors: &Authors) -> Option<Finding> {
 fn iprev(iprev: &Iprev) -> Finding {
     let address = iprev.address;
     let mut finding = Finding::new("iprev", &address.to_string(), iprev.result);
-    match (&iprev.result, &iprev.name) {
-        (MethodResult::Pass, Some(name)) => {
-            finding.say(format!("The address has the name {name}, which leads back to it."))
+    let reason = iprev.reason.map(sentence);
+    let mut say = |otherwise: &str| finding.say(reason.as_deref().unwrap_or(otherwise));
+    let advice = match (&iprev.result, &iprev.name) {
+        (MethodResult::Pass, name) => {
+            let name = name.as_ref().map_or_else(|| "a name".to_owned(), |name| format!("the name {name}"));
+            say(&format!("The address has {name}, which leads back to it."));
+            return finding;
         }
-        (MethodResult::Pass, None) => finding.say("A name of the address leads back to it."),
-        (MethodResult::None, _) => finding.say("Not checked."),
+        (MethodResult::None, _) => {
+            say("Not checked.");
+            return finding;
+        }
         (MethodResult::TempError, _) => {
-            finding.say("The names of the address could not be looked up.");
-            finding.advise(format!(
-                "Make sure that the name servers answer for the PTR record of {address} and its name."
-            ));
+            say("The names of the address could not be looked up.");
+            format!("Make sure that the name servers answer for the PTR record of {address} and for its name.")
         }
         (MethodResult::PermError, _) => {
-            finding.say("The address has no name.");
-            finding.advise(format!("Publish a PTR record for {address}, with a name whose address is {address}."));
+            say("The address has no name.");
+            format!("Publish a PTR record for {address}, with a name whose address is {address}.")
         }
         _ => {
-            finding.say("No name of the address leads back to it.");
-            finding.advise(format!("Give the name in the PTR record of {address} the address {address}."));
+            say("No name of the address leads back to it.");
+            format!("Give the name in the PTR record of {address} the address {address}.")
         }
-    }
-    because(&mut finding, iprev.reason);
+    };
+    finding.advise(advice);
     finding
 }
 
-/// The check's own words, unless they are said already.
-fn because(finding: &mut Finding, reason: Option<&'static str>) {
-    if let Some(reason) = reason {
-        finding.say(format!("Reason: {reason}."));
-    }
+/// A check's own words as a sentence.
+fn sentence(reason: &str) -> String {
+    let (first, rest) = reason.split_at_checked(1).unwrap_or((reason, ""));
+    format!("{}{rest}.", first.to_ascii_uppercase())
 }
 
 /// Is this domain the other one, or below it?

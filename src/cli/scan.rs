@@ -94,6 +94,9 @@ fn bracketed(text: &str) -> String {
 struct Report {
     file: String,
     score: f64,
+    /// `policy.junk_score` and `policy.reject_score` as they apply to the recipient.
+    junk_score: f64,
+    reject_score: f64,
     verdict: &'static str,
     cause: Option<&'static str>,
     reply: String,
@@ -199,6 +202,8 @@ async fn scan_one(examiner: &Examiner, whose: &Whose, arguments: &Arguments, fil
     Report {
         file: file.display().to_string(),
         score: examination.hits.score(),
+        junk_score: whose.policy.junk_score,
+        reject_score: whose.policy.reject_score,
         verdict: verdict.name(),
         cause: verdict.cause().map(|cause| cause.name()),
         reply: verdict.reply(verdict::Question::Message, &id).to_string(),
@@ -230,7 +235,14 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     writeln!(out, "{}: {} ({})", report.file, report.verdict, report.reply)?;
-    writeln!(out, "  score           {:.3}", report.score)?;
+    if let Some(cause) = report.cause {
+        writeln!(out, "  cause           {cause}")?;
+    }
+    let Report { score, junk_score, reject_score, .. } = report;
+    writeln!(
+        out,
+        "  score           {score:.3} (Junk from policy.junk_score {junk_score}, refused from policy.reject_score {reject_score})"
+    )?;
     for (name, score) in &report.rules {
         writeln!(out, "  rule            {score:>6.2}  {name}")?;
     }

@@ -11,6 +11,7 @@ mod deadlines;
 mod demo;
 mod dialogues;
 mod disturbance;
+mod explain;
 mod foreign_dialogues;
 mod from_field;
 mod fuzz_seeds;

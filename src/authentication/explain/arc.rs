@@ -1,7 +1,7 @@
 //! An ARC chain explained: who sealed, what they vouch for, and where it breaks.
 
 use super::super::{ArcChain, ArcSet, MethodResult};
-use super::{Finding, because};
+use super::{Finding, sentence};
 use crate::address::Domain;
 
 /// Sets that are listed, the newest first.
@@ -24,11 +24,13 @@ pub(super) fn explain(arc: &ArcChain) -> Option<Finding> {
             finding.say(format!("The chain holds. The message was last changed by the hop of set {oldest}."));
         }
         (MethodResult::Pass, None) => finding.say("The chain holds."),
-        (MethodResult::TempError, _) => finding.say("A key of the chain could not be looked up."),
-        (MethodResult::None, _) => finding.say("The chain was not checked."),
-        _ => finding.say("The chain is broken: what its sets say counts for nothing."),
+        (result, _) => finding.say(match (arc.reason, result) {
+            (Some(reason), _) => sentence(reason),
+            (None, MethodResult::TempError) => "A key of the chain could not be looked up.".to_owned(),
+            (None, MethodResult::None) => "The chain was not checked.".to_owned(),
+            (None, _) => "The chain is broken.".to_owned(),
+        }),
     }
-    because(&mut finding, arc.reason);
     arc.sets.iter().rev().take(SETS_SHOWN_MAX).for_each(|set| finding.say(explain_set(set)));
     if let Some(more @ 1..) = arc.sets.len().checked_sub(SETS_SHOWN_MAX) {
         finding.say(format!("{more} older sets are not listed."));

@@ -1,7 +1,7 @@
 //! DMARC explained: which record speaks for the author domain, and who was aligned with it, or why not.
 
 use super::super::{Authentication, Authors, Dmarc, MethodResult, SpfIdentity};
-use super::{Finding, because, is_within};
+use super::{Finding, is_within, sentence};
 use crate::address::Domain;
 
 /// Signatures of one result that are listed: others say the same.
@@ -13,9 +13,11 @@ pub(super) fn explain(found: &Authentication) -> Finding {
     let subject = author.map_or("no author domain", Domain::as_str);
     let mut finding = Finding::new("dmarc", subject, dmarc.result);
     match (dmarc.result, dmarc.reason) {
-        (MethodResult::Pass, _) => {}
+        // What was aligned, and why other things were not, comes below.
+        (MethodResult::Pass | MethodResult::Fail, _) => {}
+        (_, Some(reason)) => finding.say(sentence(reason)),
         (MethodResult::None, None) => finding.say("Not checked."),
-        (_, reason) => because(&mut finding, reason),
+        (_, None) => {}
     }
     explain_policy(&mut finding, dmarc);
     if let Some(author) = author
@@ -34,6 +36,7 @@ pub(super) fn explain(found: &Authentication) -> Finding {
     finding
 }
 
+/// The record, and what it asks for here.
 fn explain_policy(finding: &mut Finding, dmarc: &Dmarc) {
     match (&dmarc.policy_domain, &dmarc.record) {
         (Some(at), Some(record)) => finding.say(format!("Record at _dmarc.{at}: {record}")),
@@ -102,22 +105,25 @@ impl View<'_> {
     fn relation(&self, domain: &Domain, aligned: bool, strict: bool, tag: &str) -> String {
         let author = self.author;
         let organization = self.found.dmarc.organizational_domain.as_ref();
-        match (aligned, strict) {
+        let own = organization.is_some_and(|organization| organization == author);
+        match (aligned, organization) {
             (true, _) if domain == author => "is the author domain: aligned".to_owned(),
-            (true, _) => match organization {
-                Some(organization) => format!("is aligned (relaxed): within {organization}, as {author} is"),
-                None => format!("is aligned (relaxed) with {author}"),
-            },
-            (false, true) => format!("is not {author} itself, as strict alignment ({tag}) wants it: not aligned"),
-            (false, false) => match organization {
-                Some(organization) if is_within(domain, organization) => {
-                    format!("is within {organization}, but has an organizational domain of its own: not aligned")
-                }
-                Some(organization) => {
-                    format!("is not within the organizational domain {organization} of {author}: not aligned")
-                }
-                None => format!("is not within the organizational domain of {author}: not aligned"),
-            },
+            (true, Some(organization)) if own => format!("is aligned (relaxed): within {organization}"),
+            (true, Some(organization)) => format!("is aligned (relaxed): within {organization}, as {author} is"),
+            (true, None) => format!("is aligned (relaxed) with {author}"),
+            (false, _) if strict => {
+                format!("is not {author} itself, as strict alignment ({tag}) wants it: not aligned")
+            }
+            (false, Some(organization)) if is_within(domain, organization) => {
+                format!("is within {organization}, but has an organizational domain of its own: not aligned")
+            }
+            (false, Some(organization)) if own => {
+                format!("is not within the organizational domain {organization}: not aligned")
+            }
+            (false, Some(organization)) => {
+                format!("is not within {organization}, the organizational domain of {author}: not aligned")
+            }
+            (false, None) => format!("is not within the organizational domain of {author}: not aligned"),
         }
     }
 
@@ -145,6 +151,9 @@ fn advise(finding: &mut Finding, found: &Authentication, author: &Domain) {
         MethodResult::TempError if dmarc.record.is_some() && uncertain => {
             finding.advise("Make sure that the name servers answer for the SPF record and the DKIM keys.");
         }
+        MethodResult::TempError if dmarc.record.is_some() => finding.advise(format!(
+            "Make sure that the name servers answer for {author}, and for _dmarc of each domain that SPF or DKIM passed for."
+        )),
         MethodResult::TempError => finding.advise(format!(
             "Make sure that the name servers answer for _dmarc.{author} and for _dmarc of the domains above it."
         )),

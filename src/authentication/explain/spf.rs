@@ -35,7 +35,7 @@ pub(super) fn explain(spf: &Spf, client: Option<IpAddr>) -> Finding {
 fn explain_match(finding: &mut Finding, matched: &Matched, domain: &Domain, client: &str) {
     let record = match &*matched.domain {
         whose if whose == domain.as_str() => format!("the record of {domain}"),
-        whose => format!("the record of {whose}, to which that of {domain} redirects"),
+        whose => format!("the record of {whose}, to which that of {domain} redirects,"),
     };
     let all = |directive: &str| directive.trim_start_matches(['+', '-', '~', '?']).eq_ignore_ascii_case("all");
     finding.say(match &matched.directive {

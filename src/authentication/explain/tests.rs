@@ -187,14 +187,14 @@ fn dkim_says_why_a_signature_does_not_count() {
     for (result, reason, advice) in [
         (Policy, "rsa-sha1 is not accepted", "Sign with rsa-sha256"),
         (Policy, "l= is not accepted", "Sign without l="),
-        (Fail, "l= is longer than the body", "no more than the body has"),
-        (Policy, "the key is a testing key", "Remove t=y from the key at s1._domainkey.example.org"),
+        (Fail, "l= is beyond the end of the body", "no more than the body has"),
+        (Policy, "the key is for testing: t=y", "Remove t=y from the key at s1._domainkey.example.org"),
         (
             PermError,
             "the key is of an unknown type or too short",
             "RSA key of 2048 bits or an Ed25519 key at s1._domainkey",
         ),
-        (PermError, "x= is not later than t=", "later than t="),
+        (PermError, "x= is not after t=", "later than t="),
         (Fail, "the signature has expired", "x= allows"),
         (Fail, "the body was changed", "a mailing list that adds to it has to sign itself"),
         (Fail, "the signature does not verify", "with the private key of what s1._domainkey.example.org publishes"),
@@ -203,12 +203,25 @@ fn dkim_says_why_a_signature_does_not_count() {
         (PermError, "the key is not for this use", "list sha256 in h= and email or * in s="),
         (PermError, "the key cannot be understood", "Correct the key record at s1._domainkey.example.org"),
         (PermError, "From is not signed", "List From in h="),
-        (PermError, "i= is not within d=", "whose domain is example.org or below"),
+        (PermError, "i= is not within d=", "whose domain is example.org or below it, or without"),
         (PermError, "the header is too large", "smaller header"),
         (PermError, "h= lists too many names", "once or twice"),
         (PermError, "d= is not a domain", "a domain name in d="),
         (PermError, "s= is not a selector", "a selector in s="),
         (PermError, "v= is not 1", "v=1"),
+        (Policy, "the key is too short", "RSA key of 2048 bits"),
+        (Policy, "the key is too long", "RSA key of 2048 bits"),
+        (PermError, "the key is of an unknown type", "k=rsa or k=ed25519 at s1._domainkey.example.org"),
+        (PermError, "there are several keys", "Publish one key at s1._domainkey.example.org"),
+        (PermError, "the key is not for this algorithm", "Sign with the algorithm of the key at s1._domainkey"),
+        (PermError, "the key is not for this hash", "list sha256 in h="),
+        (PermError, "the key is not for mail", "list email or * in s="),
+        (PermError, "the key is not for domains below d=, and i= is one", "i= at example.org itself"),
+        (PermError, "the signature is too large", "shorter DKIM-Signature field"),
+        (PermError, "a= is missing", "RFC 6376 section 3.5"),
+        (PermError, "bh= is missing or no base 64", "RFC 6376 section 3.5"),
+        (PermError, "i= cannot be understood", "RFC 6376 section 3.5"),
+        (PermError, "x= is not a time", "RFC 6376 section 3.5"),
         (PermError, "the signature cannot be understood", "RFC 6376 section 3.5"),
         (
             TempError,
@@ -295,7 +308,7 @@ fn arc_says_who_sealed_what() {
             TempError,
             Option::None,
             Some("a key could not be looked up"),
-            "could not be looked up",
+            "A key could not be looked up",
             "name servers of each sealer",
         ),
         (PermError, Option::None, Option::None, "broken", "list.example.com must sign"),
@@ -400,6 +413,20 @@ fn dmarc_says_who_was_aligned() {
 
 #[test]
 fn dmarc_names_the_tag_and_the_signature_to_mend() {
+    let author = || Some(domain("mail.example.org"));
+    for (spf, spf_aligned, says) in [
+        (
+            "b.example.org",
+            true,
+            "b.example.org, which is aligned (relaxed): within example.org, as mail.example.org is.",
+        ),
+        ("b.example.net", false, "which is not within example.org, the organizational domain of mail.example.org: not"),
+    ] {
+        let result = if spf_aligned { Pass } else { Fail };
+        let found = authenticated(spf, "", Dmarc { author_domain: author(), spf_aligned, ..dmarc(result) });
+        let advice = if spf_aligned { "" } else { "Sign with DKIM as d=mail.example.org" };
+        check(&findings(&found, "dmarc")[0], result, &[says], advice);
+    }
     let broken =
         Authentication { dkim: vec![dkim(Fail, Some("the body was changed"))], dmarc: dmarc(Fail), ..nothing() };
     check(
@@ -429,18 +456,22 @@ fn dmarc_that_ends_otherwise() {
     check(
         &findings(&Authentication { dmarc: no_record, ..nothing() }, "dmarc")[0],
         None,
-        &["no policy record"],
+        &["No policy record."],
         "Publish one DMARC record at _dmarc.example.org",
     );
     let lookup = Dmarc { result: TempError, ..Dmarc::none(author(), Some("the policy could not be looked up")) };
     check(
         &findings(&Authentication { dmarc: lookup, ..nothing() }, "dmarc")[0],
         TempError,
-        &["could not be looked up"],
+        &["The policy could not be looked up."],
         "_dmarc.example.org and for _dmarc of the domains above it",
     );
     let key = Authentication { dkim: vec![dkim(TempError, Option::None)], dmarc: dmarc(TempError), ..nothing() };
     check(&findings(&key, "dmarc")[0], TempError, &["Record at"], "the SPF record and the DKIM keys");
+    let doubt = Some("whether the author domain exists could not be looked up");
+    let walk = Authentication { dmarc: Dmarc { reason: doubt, ..dmarc(TempError) }, ..nothing() };
+    let says = ["Whether the author domain exists could not be looked up."];
+    check(&findings(&walk, "dmarc")[0], TempError, &says, "answer for example.org, and for _dmarc of each domain");
     let wrong = Authentication { dmarc: dmarc(PermError), ..nothing() };
     check(&findings(&wrong, "dmarc")[0], PermError, &["Record at"], "Correct the DMARC record at _dmarc.example.org");
 }
@@ -457,7 +488,7 @@ fn a_from_field_that_names_no_one_domain_is_a_finding() {
         check(&findings(&found, "from")[0], result, &[], advice);
         let finding = &findings(&found, "dmarc")[0];
         assert_eq!((finding.subject.as_str(), &finding.advice), ("no author domain", &Option::None));
-        assert!(finding.says[0].contains("there is not just one author domain"));
+        assert!(finding.says[0] == "There is not just one author domain.");
     }
     assert_eq!(findings(&nothing(), "from"), []);
 }
@@ -467,13 +498,14 @@ fn iprev_says_where_the_address_leads() {
     let name = || Some(domain("mail.example.org"));
     for (result, name, reason, says, advice) in [
         (Pass, name(), Option::None, "The address has the name mail.example.org, which leads back to it.", ""),
-        (Pass, Option::None, Option::None, "leads back", ""),
+        (Pass, Option::None, Option::None, "The address has a name, which leads", ""),
+        (Fail, Option::None, Option::None, "No name of the address leads back to it.", "the address 192.0.2.1"),
         (None, Option::None, Option::None, "Not checked.", ""),
         (
             Fail,
             Option::None,
-            Some("another address"),
-            "No name of the address leads back to it.\nReason: another address.",
+            Some("its name has another address"),
+            "Its name has another address.",
             "the address 192.0.2.1",
         ),
         (TempError, Option::None, Option::None, "could not be looked up", "PTR record of 192.0.2.1"),
