@@ -35,18 +35,32 @@ pub(super) fn explain(arc: &ArcChain) -> Option<Finding> {
     if let Some(more @ 1..) = arc.sets.len().checked_sub(SETS_SHOWN_MAX) {
         finding.say(format!("{more} older sets are not listed."));
     }
-    let newest = arc.sets.last().and_then(|set| set.sealer.as_ref()).map_or("whoever sealed last", Domain::as_str);
-    match arc.result {
-        MethodResult::Pass | MethodResult::None => {}
-        MethodResult::TempError => {
-            finding.advise("Make sure that the name servers of each sealer answer for its key.");
-        }
-        _ => finding.advise(format!(
-            "Hops behind {newest} must not change the message; {newest} must sign with a published key of at least 1024 \
-             bits and rsa-sha256, after its last change, and seal no chain as passed that is broken."
-        )),
+    if !matches!(arc.result, MethodResult::Pass | MethodResult::None) {
+        finding.advise(advice(arc));
     }
     Some(finding)
+}
+
+fn advice(arc: &ArcChain) -> String {
+    let newest = arc.sets.last().and_then(|set| set.sealer.as_ref()).map_or("whoever sealed last", Domain::as_str);
+    let has = |part| arc.reason.is_some_and(|reason| reason.contains(part));
+    match arc.result {
+        MethodResult::TempError => "Make sure that the name servers of each sealer answer for its key.".to_owned(),
+        _ if has("was changed") => {
+            format!("Whoever changes the message behind {newest} has to seal it again, or to leave it as it is.")
+        }
+        _ if has("was broken") => {
+            "Nothing mends a chain once it is broken: the DKIM signature of the author has to last, or SPF has to pass."
+                .to_owned()
+        }
+        _ if has("key ") => {
+            "Let each sealer publish an RSA key of 2048 bits, without t=y, and seal with it.".to_owned()
+        }
+        _ => format!(
+            "{newest}, and each hop before it, has to seal after its last change, with rsa-sha256 and as RFC 8617 section \
+             5.1 has it."
+        ),
+    }
 }
 
 fn explain_set(set: &ArcSet) -> String {

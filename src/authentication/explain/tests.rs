@@ -301,8 +301,23 @@ fn arc_says_who_sealed_what() {
             Fail,
             Option::None,
             Some("a seal does not verify"),
-            "a seal does not verify",
-            "behind list.example.com must not change",
+            "A seal does not verify.",
+            "list.example.com, and each hop before it, has to seal",
+        ),
+        (
+            Fail,
+            Option::None,
+            Some("the body was changed since the newest set was added"),
+            "The body was changed since",
+            "Whoever changes the message behind list.example.com has to seal it again",
+        ),
+        (Fail, Option::None, Some("a key is too short"), "A key is too short.", "RSA key of 2048 bits"),
+        (
+            Fail,
+            Option::None,
+            Some("a sealer says that the chain was broken (cv=fail)"),
+            "(cv=fail).",
+            "DKIM signature of the author",
         ),
         (
             TempError,
@@ -311,7 +326,7 @@ fn arc_says_who_sealed_what() {
             "A key could not be looked up",
             "name servers of each sealer",
         ),
-        (PermError, Option::None, Option::None, "broken", "list.example.com must sign"),
+        (PermError, Option::None, Option::None, "broken", "list.example.com, and each hop"),
     ] {
         let arc = ArcChain { result, sets: sets.clone(), oldest_pass, reason };
         let [finding] = &findings(&Authentication { arc, ..nothing() }, "arc")[..] else { panic!("one chain") };
