@@ -6,7 +6,7 @@ CARGO ?= cargo
 # rustup's place, for shells that were opened before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run test corpus load fuzz build fmt lint check setup
+.PHONY: help run test corpus load bench fuzz build fmt lint check setup
 
 help:           ## Say what can be made.
 	@sed -n 's/^\([a-z]*\): .*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -22,6 +22,9 @@ corpus: setup-test ## Send thousands of real mails, if they are beside the repos
 
 load: setup-test ## Measure the promised load figures in full, some minutes long, and print them.
 	MXKEEP_LOAD=1 $(CARGO) test --release --locked --test suite load:: -- --nocapture --test-threads 1 --skip crash_load --skip reload
+
+bench: setup    ## Measure what authenticating a known sender's message costs, beside its cryptography alone.
+	$(CARGO) bench --locked --bench authentication
 
 fuzz: setup     ## Fuzz what reads octets from outside, SECONDS_EACH=60 a target. A finding fails, and says where it is.
 	@tests/fuzz/run

@@ -1,6 +1,6 @@
 //! Who is really sending: SPF, DKIM, DMARC and iprev, and the Authentication-Results field that says so.
 //!
-//! *Does:* [`Authenticator`] runs the checks; [`Authentication`] is what they found.
+//! *Does:* [`Authenticator`] runs the checks; [`Authentication`] is what they found, and explains it ([`Finding`]).
 //! *Guarantees:* each check has a deadline, and a late one is temperror: never pass, and never none. Work is bounded: at
 //! most [`SIGNATURES_MAX`] signatures, those of the author domain first, whatever a message carries. What was found is
 //! plain data; texts in it that a sender chose are printable ASCII and bounded.
@@ -14,6 +14,7 @@ mod authors;
 pub mod claims;
 pub mod dkim;
 pub mod dmarc;
+mod explain;
 mod field;
 mod forged;
 mod iprev;
@@ -32,6 +33,7 @@ use crate::dns::Resolver;
 use crate::message::Message;
 
 pub use authors::read as authors;
+pub use explain::Finding;
 pub use forged::is_forged;
 pub use results::{
     ArcChain, ArcSet, Authentication, Authors, Dkim, Dmarc, DmarcPolicy, Iprev, MethodResult, Spf, SpfIdentities,

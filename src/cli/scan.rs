@@ -2,6 +2,8 @@
 //!
 //! Examines and judges through the code that `serve` uses; only the session is made up from the options.
 
+mod findings;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
@@ -14,7 +16,7 @@ use serde::Serialize;
 
 use super::{exit, load};
 use crate::address::{ForwardPath, Host, ReversePath};
-use crate::authentication::Authentication;
+use crate::authentication::{Authentication, Finding};
 use crate::config::{Config, Policy};
 use crate::mailbox::{Class, Lookup, Mailboxes, Recipient};
 use crate::message::Message;
@@ -28,7 +30,8 @@ const MESSAGE_OCTETS_MAX: u64 = 256 << 20;
 /// What `mxkeep scan --help` says below the options.
 pub const HELP: &str = "\
 Examines a message through the code that `serve` uses, and prints the verdict, the reply that the
-sender would get, the rules that hit and their scores. Delivers nothing.
+sender would get, the rules that hit and their scores; then what each check found, what decided it,
+and, as advice, what the sender would have to change. Delivers nothing.
 
   mxkeep scan message.eml
   mxkeep scan --ip 192.0.2.1 --helo mx.example.net --from ann@example.net message.eml
@@ -91,12 +94,16 @@ fn bracketed(text: &str) -> String {
 struct Report {
     file: String,
     score: f64,
+    /// `policy.junk_score` and `policy.reject_score` as they apply to the recipient.
+    junk_score: f64,
+    reject_score: f64,
     verdict: &'static str,
     cause: Option<&'static str>,
     reply: String,
     rules: BTreeMap<String, f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authentication: Option<Authentication>,
+    findings: Vec<Finding>,
 }
 
 /// Scans each file.
@@ -195,10 +202,13 @@ async fn scan_one(examiner: &Examiner, whose: &Whose, arguments: &Arguments, fil
     Report {
         file: file.display().to_string(),
         score: examination.hits.score(),
+        junk_score: whose.policy.junk_score,
+        reject_score: whose.policy.reject_score,
         verdict: verdict.name(),
         cause: verdict.cause().map(|cause| cause.name()),
         reply: verdict.reply(verdict::Question::Message, &id).to_string(),
         rules: examination.hits.hits.iter().map(|hit| (hit.name.to_string(), hit.score)).collect(),
+        findings: examination.authentication.as_ref().map(Authentication::explain).unwrap_or_default(),
         authentication: examination.authentication,
     }
 }
@@ -225,7 +235,14 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     writeln!(out, "{}: {} ({})", report.file, report.verdict, report.reply)?;
-    writeln!(out, "  score           {:.3}", report.score)?;
+    if let Some(cause) = report.cause {
+        writeln!(out, "  cause           {cause}")?;
+    }
+    let Report { score, junk_score, reject_score, .. } = report;
+    writeln!(
+        out,
+        "  score           {score:.3} (Junk from policy.junk_score {junk_score}, refused from policy.reject_score {reject_score})"
+    )?;
     for (name, score) in &report.rules {
         writeln!(out, "  rule            {score:>6.2}  {name}")?;
     }
@@ -235,5 +252,6 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
             writeln!(out, "    {}", line.trim())?;
         }
     }
+    out.write_all(findings::text(&report.findings).as_bytes())?;
     Ok(())
 }

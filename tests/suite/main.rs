@@ -15,6 +15,7 @@ mod dkim_suites;
 mod disturbance;
 mod dmarc_suites;
 mod dns_trouble;
+mod explain;
 mod foreign_dialogues;
 mod from_field;
 mod fuzz_seeds;
