@@ -324,6 +324,7 @@ mod tests {
                 reason: None,
             },
             authors: Authors::One(domain("example.com").unwrap()),
+            from_fields: 1,
         }
     }
 

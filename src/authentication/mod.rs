@@ -112,6 +112,7 @@ impl Authenticator {
             dmarc,
             iprev,
             authors,
+            from_fields: message.fields().filter(|field| field.is("From")).count(),
         }
     }
 }

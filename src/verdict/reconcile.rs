@@ -74,6 +74,7 @@ mod tests {
         use Folder::{Inbox, Junk};
         let dmarc = || Verdict::Reject(Cause::DmarcReject { domain: author() });
         let several = || Verdict::Reject(Cause::SeveralAuthors);
+        let local = || Verdict::Reject(Cause::DmarcOverride { domain: author() });
         let later = || Verdict::Defer(Cause::DmarcTemporary { domain: author() });
         let (spam, worse) = (|| too_much(16.0), || too_much(17.0));
         let delivered = |folders: &[Folder]| Outcome::Delivered(folders.to_vec());
@@ -89,6 +90,9 @@ mod tests {
             (vec![INBOX, dmarc()], Outcome::Refused(dmarc())),
             (vec![JUNK, spam(), several()], Outcome::Refused(several())),
             (vec![later(), dmarc()], Outcome::Refused(dmarc())),
+            // What one domain of ours asks for in its place does not: others take it.
+            (vec![INBOX, local()], delivered(&[Inbox, Junk])),
+            (vec![local(), local()], Outcome::Refused(local())),
             // One who cannot tell now defers it for all.
             (vec![INBOX, later()], Outcome::Refused(later())),
             (vec![spam(), later()], Outcome::Refused(later())),
