@@ -12,6 +12,7 @@
 
 mod address_list;
 mod authors;
+pub mod claims;
 mod dkim;
 mod dmarc;
 mod field;
