@@ -25,7 +25,7 @@ use crate::mailbox::Recipient;
 use crate::message::Message;
 use crate::reputation::deferral::Doubt;
 use crate::smtp::{Reply, reply};
-use crate::verdict::{self, Applied, Cause, Decision, Evidence, Folder, Outcome, Override, Verdict};
+use crate::verdict::{self, Cause, Decision, Evidence, Folder, Outcome, Override, Verdict};
 
 /// A message that has arrived whole.
 #[derive(Clone)]
@@ -385,13 +385,11 @@ enum Answer {
 }
 
 fn answer(decision: &Decision) -> Option<Answer> {
-    let dmarc = decision.dmarc.as_ref()?;
-    match (&decision.verdict, dmarc.applied, &dmarc.by) {
-        (Verdict::Defer(Cause::DmarcTemporary { .. }), ..) => Some(Answer::Doubt(Doubt::Dmarc)),
-        (Verdict::Defer(Cause::ForwarderTemporary { .. }), ..) => Some(Answer::Doubt(Doubt::Forwarder)),
-        (_, Applied::Quarantine | Applied::Reject, _) | (_, _, Some(Override::Arc(_) | Override::Forwarder(..))) => {
-            Some(Answer::NoDoubt(Doubt::Forwarder))
-        }
+    match (&decision.verdict, decision.dmarc.as_ref().and_then(|dmarc| dmarc.by.as_ref())) {
+        (Verdict::Defer(Cause::DmarcTemporary { .. }), _) => Some(Answer::Doubt(Doubt::Dmarc)),
+        (Verdict::Defer(Cause::ForwarderTemporary { .. }), _) => Some(Answer::Doubt(Doubt::Forwarder)),
+        // One who was not found may not have been looked for: that proves nothing.
+        (_, Some(Override::Arc(_) | Override::Forwarder(..))) => Some(Answer::NoDoubt(Doubt::Forwarder)),
         _ => None,
     }
 }

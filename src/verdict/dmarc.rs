@@ -210,9 +210,9 @@ fn judge_strictly(evidence: &Evidence, policy: &Policy) -> Option<(Disposition, 
     let domain = author.to_string();
     Some(match (trust(evidence, found, author, policy), fails) {
         (Trust::Given(by), _) => (wanted.overridden(by), None),
-        (_, false) => unverified(wanted, evidence.dmarc_may_defer.then(|| Cause::DmarcTemporary { domain })),
+        (_, false) => unverified(wanted, evidence.dmarc_may_defer.then_some(Cause::DmarcTemporary { domain })),
         (Trust::Hidden, true) => {
-            unverified(wanted, evidence.dmarc_may_defer.then(|| Cause::ForwarderTemporary { domain }))
+            unverified(wanted, evidence.dmarc_may_defer.then_some(Cause::ForwarderTemporary { domain }))
         }
         (Trust::None, true) => apply(wanted, domain),
     })

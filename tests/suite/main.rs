@@ -19,6 +19,7 @@ mod large_messages;
 mod ledger;
 mod limits;
 mod load;
+mod overrides;
 mod policy;
 mod prdr;
 mod proxy;
