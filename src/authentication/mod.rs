@@ -10,6 +10,7 @@
 //! section 6.2: it is for the sender, and the sender's text).
 
 mod address_list;
+mod arc;
 mod authors;
 pub mod claims;
 pub mod dkim;
@@ -20,6 +21,7 @@ mod forged;
 mod iprev;
 mod records;
 mod results;
+pub mod sealing;
 pub mod signing;
 pub mod spf;
 #[cfg(test)]
@@ -127,19 +129,21 @@ impl Authenticator {
         let authors = authors::read(message);
         let accepts = inner.settings.into();
         let dkim = dkim::verify(&inner.dkim, &inner.resolver, message, &authors, &accepts);
-        // The policy records are on their way while DKIM keys are.
+        // The policy records are on their way while the keys of DKIM and ARC are.
+        let arc = arc::verify(&inner, message);
         let walks = dmarc::prefetch(&inner, message, &authors, spf_domain);
-        let (dkim, walks, (SpfIdentities { spf, helo }, iprev)) = tokio::join!(dkim, walks, client);
+        let (dkim, arc, walks, (SpfIdentities { spf, helo }, iprev)) = tokio::join!(dkim, arc, walks, client);
         let dmarc = dmarc::evaluate(&inner, &authors, &spf, &dkim.results, walks).await;
         Authentication {
             spf,
             spf_helo: helo,
             dkim: dkim.results,
             signatures_ignored: dkim.ignored,
-            arc: ArcChain::none(),
+            arc,
             dmarc,
             iprev,
             authors,
+            from_fields: message.fields().filter(|field| field.is("From")).count(),
         }
     }
 

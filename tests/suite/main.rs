@@ -25,6 +25,7 @@ mod ledger;
 mod limits;
 mod load;
 mod overlap;
+mod overrides;
 mod policy;
 mod prdr;
 mod proxy;
