@@ -111,6 +111,11 @@ impl World {
     }
 }
 
+/// The signature and what it stands on.
+fn parts(signed: &str) -> (&str, &str) {
+    signed.split_at(signed.find(HEADER).unwrap())
+}
+
 const PASS: (MethodResult, &str) = (MethodResult::Pass, "");
 
 fn permerror(reason: &str) -> (MethodResult, &str) {
@@ -214,7 +219,7 @@ async fn from_is_signed_and_what_is_not_there_too() {
     let signed = world.forger.sign(&TAGS.replace("h=From:", "h=From:From:Reply-To:"));
     assert_eq!(world.check(&signed).await, PASS);
     for added in ["From: Mallory <m@evil.example>\r\n", "Reply-To: m@evil.example\r\n"] {
-        for changed in [format!("{added}{signed}"), signed.replacen("To:", &format!("{added}To:"), 1)] {
+        for changed in [format!("{added}{signed}"), signed.replacen("\r\nTo:", &format!("\r\n{added}To:"), 1)] {
             assert_eq!(world.check(&changed).await, (MethodResult::Fail, "the signature does not verify"), "{added}");
         }
     }
@@ -355,7 +360,7 @@ async fn a_part_of_the_body_counts_only_where_it_is_said() {
 async fn a_flood_of_signatures_asks_for_few_keys() {
     let world = World::new().await;
     let signed = world.forger.sign(TAGS);
-    let (own, message) = signed.split_at(signed.find("From:").unwrap());
+    let (own, message) = parts(&signed);
     let mut flood = String::new();
     for count in 0..300 {
         flood += &own.replace("s=s;", &format!("s=f{count};"));
@@ -382,7 +387,7 @@ async fn large_headers_cost_little() {
     let world = World::new().await;
     let names = TAGS.replace("h=From:To:Subject", &format!("h=From{}", ":X".repeat(255)));
     let signed = world.forger.sign(&names);
-    let (own, message) = signed.split_at(signed.find("From:").unwrap());
+    let (own, message) = parts(&signed);
     let fields = format!("X: {}\r\n", "x y ".repeat(60)).repeat(950);
     let begin = Instant::now();
     let found = world.authenticate(&format!("{}{fields}{message}", own.repeat(300))).await;
@@ -401,11 +406,11 @@ async fn several_signatures_are_each_judged() {
     let world = World::new().await;
     let first = world.forger.sign(TAGS);
     let second = world.forger.sign(&TAGS.replace("s=s;", "s=e;").replace("rsa-", "ed25519-"));
-    let (own, message) = first.split_at(first.find("From:").unwrap());
+    let (own, message) = parts(&first);
     let relaxed = Signer::ed25519(&Domain::parse("example.com").unwrap(), "x").unwrap();
     world.responder.add(relaxed.dns_name(), Record::txt(relaxed.dns_record()));
     let third = String::from_utf8(relaxed.sign(message.as_bytes()).unwrap()).unwrap();
-    let (third, _) = third.split_at(third.find("From:").unwrap());
+    let (third, _) = parts(&third);
     let broken = own.replace("bh=", "bh=A");
     let message = format!("{third}{broken}{own}{second}");
     let found = world.authenticate(&message).await;
