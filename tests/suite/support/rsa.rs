@@ -57,6 +57,7 @@ fn tagged(tag: u8, contents: &[u8]) -> Vec<u8> {
     let length = contents.len();
     match length {
         0..=127 => [&[tag, length as u8], contents].concat(),
+        128..=255 => [&[tag, 0x81, length as u8], contents].concat(),
         _ => [&[tag, 0x82, (length >> 8) as u8, length as u8], contents].concat(),
     }
 }
