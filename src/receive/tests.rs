@@ -45,7 +45,7 @@ mailboxes = ["oz"]
 policy = {{ dmarc = "observe" }}
 [domains."trust.test"]
 mailboxes = ["tess"]
-policy = {{ trusted_forwarders = ["lists.example"] }}
+policy = {{ trusted_forwarders = ["lists.example", "127.0.0.2"] }}
 "#,
             names.address()
         );
@@ -190,12 +190,14 @@ async fn what_the_message_is_refuses_it_for_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forwarder_whose_dns_fails_is_waited_for_and_then_not_believed() {
     let world = World::new().await;
-    let send = async |to| {
+    let send_from = async |client: [u8; 4], to| {
         let mut transaction = world.transaction(&[to], false);
+        transaction.client.address = client.into();
         transaction.reverse_path = ReversePath::parse("<bounce@lists.example>").unwrap();
-        let incoming = world.incoming(&message("reject.example", "x"));
+        let incoming = world.incoming(&message("reject.example", &format!("from {client:?}")));
         conclude(&world.receiver, transaction, incoming).await.2
     };
+    let send = async |to| send_from([127, 0, 0, 1], to).await;
     let shown = |record: &journal::Transaction| {
         let dmarc = record.recipients[0].dmarc.clone().unwrap();
         (record.verdict, record.cause, dmarc.applied, dmarc.by)
@@ -218,10 +220,16 @@ async fn a_forwarder_whose_dns_fails_is_waited_for_and_then_not_believed() {
     };
     fails_since(3);
     assert_eq!(send(TESS).await.verdict, "defer");
+    // One who is found ends the trouble, for its neighbours as well.
     fails_since(5);
+    assert!(matches!(shown(&send_from([127, 0, 0, 2], TESS).await), ("inbox", None, _, Some(Override::Forwarder(..)))));
+    assert_eq!((send(TESS).await.verdict, world.count(TESS)), ("defer", (1, 0)));
+    // What is refused for somebody who trusts nobody ends nothing.
+    fails_since(5);
+    assert_eq!(send(ALICE).await.verdict, "reject");
     let record = send(TESS).await;
     assert_eq!(shown(&record), ("junk", Some("dmarc_unverified"), Applied::Quarantine, None));
-    assert_eq!((record.reply.starts_with("250 2.0.0"), world.count(TESS)), (true, (0, 1)));
+    assert_eq!((record.reply.starts_with("250 2.0.0"), world.count(TESS)), (true, (1, 1)));
 }
 
 /// The same where DMARC itself could not be evaluated, under a policy that is known.
