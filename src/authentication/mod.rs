@@ -11,6 +11,7 @@
 //! section 6.2: it is for the sender, and the sender's text).
 
 mod address_list;
+mod arc;
 mod authors;
 mod dkim;
 mod dmarc;
@@ -18,6 +19,7 @@ mod field;
 mod iprev;
 mod records;
 mod results;
+pub mod sealing;
 pub mod signing;
 pub mod spf;
 #[cfg(test)]
@@ -100,15 +102,16 @@ impl Authenticator {
     pub async fn verify(&self, message: &Message, spf: Spf, iprev: Iprev) -> Authentication {
         let authors = authors::read(message);
         let dkim = dkim::verify(&self.0, message, &authors);
-        // The policy records are on their way while DKIM keys are.
-        let (dkim, ()) = tokio::join!(dkim, dmarc::prefetch(&self.0, &authors));
+        // The policy records are on their way while the keys of DKIM and ARC are.
+        let arc = arc::verify(&self.0, message);
+        let (dkim, arc, ()) = tokio::join!(dkim, arc, dmarc::prefetch(&self.0, &authors));
         let dmarc = dmarc::evaluate(&self.0, &authors, &spf, &dkim.results).await;
         Authentication {
             spf,
             spf_helo: None,
             dkim: dkim.results,
             signatures_ignored: dkim.ignored,
-            arc: ArcChain::none(),
+            arc,
             dmarc,
             iprev,
             authors,
