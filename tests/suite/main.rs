@@ -4,6 +4,7 @@ mod support;
 
 mod accepting;
 mod activation;
+mod arc_suites;
 mod corpus;
 mod crash;
 mod crash_load;
