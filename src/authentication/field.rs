@@ -1,5 +1,6 @@
 //! The Authentication-Results field (RFC 8601): ours is written, and others that claim to be ours are found.
 
+use super::claims::{Lexer, is_token};
 use super::{Authentication, Dkim, SpfIdentity};
 use crate::address::Domain;
 use crate::message::Field;
@@ -126,11 +127,6 @@ fn value(text: &str) -> String {
     quoted
 }
 
-/// RFC 2045 section 5.1: printable ASCII but for space and tspecials.
-fn is_token(octet: u8) -> bool {
-    (33..127).contains(&octet) && !b"()<>@,;:\\\"/[]?=".contains(&octet)
-}
-
 /// Does this field of an incoming message claim to be ours (RFC 8601 section 5)? It does if its authserv-id is
 /// `authserv_id`, in whatever spelling. What cannot be understood claims so if our name is anywhere in it.
 pub fn is_forged(field: &Field, authserv_id: &str) -> bool {
@@ -143,58 +139,11 @@ pub fn is_forged(field: &Field, authserv_id: &str) -> bool {
     }
 }
 
-/// The authserv-id of a well-formed field: `[CFWS] authserv-id [ CFWS version ] [CFWS] ( ";" / end )`.
+/// The authserv-id of a field that begins well: `[CFWS] authserv-id [ CFWS version ] [CFWS] ( ";" / end )`.
 fn read_authserv_id(body: &[u8]) -> Option<String> {
-    let body = skip_cfws(body)?;
-    let (id, rest) = match body.strip_prefix(b"\"") {
-        Some(quoted) => read_quoted(quoted)?,
-        None => {
-            // Octets beyond ASCII are part of the token: internationalized fields are UTF-8 (RFC 8616 section 5).
-            let end = body.iter().position(|octet| !is_token(*octet) && *octet < 128).unwrap_or(body.len());
-            (body[..end].to_vec(), &body[end..])
-        }
-    };
-    let rest = skip_cfws(rest)?;
-    let version = rest.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(rest.len());
-    let rest = skip_cfws(&rest[version..])?;
-    let ends = rest.first().is_none_or(|octet| *octet == b';');
-    (ends && !id.is_empty()).then(|| String::from_utf8_lossy(&id).into_owned())
-}
-
-/// What follows white space and comments (RFC 5322 section 3.2.2). None if a comment does not end.
-fn skip_cfws(mut octets: &[u8]) -> Option<&[u8]> {
-    let mut depth = 0_usize;
-    while let Some((octet, rest)) = octets.split_first() {
-        octets = match octet {
-            b'(' => {
-                depth = depth.checked_add(1)?;
-                rest
-            }
-            b')' if depth > 0 => {
-                depth -= 1;
-                rest
-            }
-            b'\\' if depth > 0 => rest.get(1..)?,
-            octet if depth > 0 || octet.is_ascii_whitespace() => rest,
-            _ => break,
-        };
-    }
-    (depth == 0).then_some(octets)
-}
-
-/// A quoted-string's content behind its first quote, line folding removed, and what follows.
-fn read_quoted(octets: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let mut content = Vec::new();
-    let mut rest = octets.iter();
-    while let Some(octet) = rest.next() {
-        match octet {
-            b'"' => return Some((content, rest.as_slice())),
-            b'\\' => content.push(*rest.next()?),
-            b'\r' | b'\n' => {}
-            octet => content.push(*octet),
-        }
-    }
-    None
+    let mut lexer = Lexer::new(body);
+    let (id, _) = lexer.issuer()?;
+    (lexer.at_end() || lexer.is_at(b';')).then(|| String::from_utf8_lossy(&id).into_owned())
 }
 
 /// How an authserv-id compares: as a domain in any spelling, a fold or space in a quoted-string left out.

@@ -13,6 +13,7 @@
 mod address_list;
 mod arc;
 mod authors;
+pub mod claims;
 mod dkim;
 mod dmarc;
 mod field;
