@@ -1,11 +1,11 @@
-//! Who is really sending: SPF, DKIM, DMARC and iprev, and the Authentication-Results field that says so.
+//! Who is really sending: SPF, DKIM, DMARC, ARC and iprev, and the Authentication-Results field that says so.
 //!
 //! *Does:* [`Authenticator`] runs the checks; [`Authentication`] is what they found, and explains it ([`Finding`]).
 //! *Guarantees:* each check has a deadline, and a late one is temperror: never pass, and never none. Work is bounded: at
 //! most [`SIGNATURES_MAX`] signatures, those of the author domain first, whatever a message carries. What was found is
 //! plain data; texts in it that a sender chose are printable ASCII and bounded.
 //! *Never does:* decide what becomes of a message, or change one.
-//! *RFC:* 7208 (SPF); 6376, 8301, 8463 (DKIM); 9989 (DMARC); 8601 (results, iprev). Not yet: ARC (8617).
+//! *RFC:* 7208 (SPF); 6376, 8301, 8463 (DKIM); 9989 (DMARC); 8617 (ARC); 8601 (results, iprev).
 //! *Known gaps:* what `exp=` says is not asked for while a sender waits (RFC 7208
 //! section 6.2: it is for the sender, and the sender's text).
 
@@ -111,7 +111,7 @@ impl Authenticator {
         SpfIdentities { spf, helo }
     }
 
-    /// DKIM and DMARC (RFC 6376, RFC 9989), at end of data.
+    /// DKIM, DMARC and ARC (RFC 6376, RFC 9989, RFC 8617), at end of data.
     pub async fn verify(&self, message: &Message, spf: Spf, iprev: Iprev) -> Authentication {
         let spf_domain = spf.domain.clone();
         let client = std::future::ready((SpfIdentities { spf, helo: None }, iprev));

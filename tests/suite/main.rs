@@ -4,6 +4,7 @@ mod support;
 
 mod accepting;
 mod activation;
+mod arc_suites;
 mod authentication_results;
 mod corpus;
 mod crash;

@@ -21,6 +21,7 @@ mod tests;
 use std::sync::Arc;
 
 use self::set::Set;
+use super::claims::{self, Claim};
 use super::results::printable;
 use super::{ArcChain, ArcSet, Inner, MethodResult};
 use crate::address::Domain;
@@ -73,7 +74,19 @@ fn describe((instance, set): (u32, &Set)) -> ArcSet {
     }
 }
 
-/// The author domain for which a sealer says that DMARC passed.
-fn dmarc_passed_for(_claims: &[u8]) -> Option<Domain> {
-    None
+/// The author domain for which a sealer says that DMARC passed: of all that it says of DMARC, and of one domain alone.
+fn dmarc_passed_for(body: &[u8]) -> Option<Domain> {
+    let claims = claims::parse(body)?.claims;
+    let mut domains = claims.iter().filter(|claim| claim.method == "dmarc").map(passed_domain);
+    let first = domains.next()??;
+    domains.all(|other| other.as_ref() == Some(&first)).then_some(first)
+}
+
+/// `header.from` of a claim that says `pass`, if there is just one.
+fn passed_domain(claim: &Claim) -> Option<Domain> {
+    let mut authors = claim.properties.iter().filter(|(name, _)| name == "header.from");
+    match (claim.result.as_str(), authors.next(), authors.next()) {
+        ("pass", Some((_, domain)), None) => Domain::from_unicode(domain).ok(),
+        _ => None,
+    }
 }

@@ -172,11 +172,33 @@ fn tagged_instance(tags: &Tags) -> Option<usize> {
 
 /// `i=`, and what stands behind its semicolon (section 4.1.1).
 fn claims(body: &[u8]) -> Option<(usize, &[u8])> {
-    let end = body.iter().position(|&octet| octet == b';')?;
-    let (front, rest) = body.split_at(end);
-    let (name, value) = str::from_utf8(front).ok()?.split_once('=')?;
-    let found = (trim(name) == "i").then(|| instance(trim(value))).flatten()?;
-    rest.get(1..).map(|claims| (found, claims))
+    let rest = skip(skip(body)?.strip_prefix(b"i")?)?;
+    let rest = skip(rest.strip_prefix(b"=")?)?;
+    let end = rest.iter().position(|octet| !octet.is_ascii_digit())?;
+    let (digits, rest) = rest.split_at(end);
+    let found = str::from_utf8(digits).ok().and_then(instance)?;
+    Some((found, skip(rest)?.strip_prefix(b";")?))
+}
+
+/// What follows white space and comments (CFWS, RFC 5322 section 3.2.2). None: a comment does not end.
+fn skip(mut text: &[u8]) -> Option<&[u8]> {
+    let mut depth = 0_usize;
+    loop {
+        text = match text {
+            [b'(', rest @ ..] => {
+                depth += 1;
+                rest
+            }
+            [b')', rest @ ..] if depth > 0 => {
+                depth -= 1;
+                rest
+            }
+            [b'\\', _, rest @ ..] if depth > 0 => rest,
+            [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] => rest,
+            [_, rest @ ..] if depth > 0 => rest,
+            rest => return (depth == 0).then_some(rest),
+        };
+    }
 }
 
 /// What both signatures have (RFC 6376 section 3.5).
@@ -272,5 +294,35 @@ fn names(list: &str) -> Result<Vec<String>, Reason> {
         // Section 4.1.2.
         () if has("arc-seal") => Err("the message signature signs a seal"),
         () => Ok(names),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_instance_comes_before_the_claims() {
+        for (body, expected) in [
+            (" i=1; a; none\r\n", Some((1, " a; none\r\n"))),
+            ("i=50;a;none", Some((50, "a;none"))),
+            ("i=07;", Some((7, ""))),
+            ("(i=2;) i (a\\)(b)) = \r\n 3 (;) ; a", Some((3, " a"))),
+            ("a; i=1;", None),
+            ("i=1 a; none", None),
+            ("i=1", None),
+            ("i=; a", None),
+            ("i=0; a", None),
+            ("i=51; a", None),
+            ("i=001; a", None),
+            ("i=+1; a", None),
+            ("I=1; a", None),
+            ("ii=1; a", None),
+            ("(i=1; a", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|(instance, rest)| (instance, rest.as_bytes()));
+            assert_eq!(claims(body.as_bytes()), expected, "{body}");
+        }
     }
 }
