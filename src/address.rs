@@ -94,6 +94,12 @@ impl Domain {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Is this the other domain, or one below it?
+    pub fn is_at_or_below(&self, other: &Domain) -> bool {
+        let rest = self.0.strip_suffix(other.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
 }
 
 fn is_label(label: &str) -> bool {

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::authentication::{Authentication, Dkim};
+use crate::authentication::{Authentication, Dkim, MethodResult};
 use crate::envelope::{Client, Helo, Id};
 use crate::smtp::Reply;
-use crate::verdict::{Folder, Verdict};
+use crate::verdict::{Cause, Decision, Disposition, Folder, Override, Verdict};
 
 /// A new id: 44 bits of milliseconds, so that ids sort by time, and 28 bits that nobody can guess.
 pub fn new_id() -> Id {
@@ -55,7 +55,7 @@ pub struct Transaction {
     pub hits: Vec<(String, f64)>,
     /// The verdict on the message as a whole.
     pub verdict: &'static str,
-    /// Why, if it was not accepted, or would not have been without a trusted relay.
+    /// Why it was refused or is in Junk.
     pub cause: Option<&'static str>,
     /// The final reply as sent.
     pub reply: String,
@@ -76,8 +76,10 @@ pub struct Recipient {
     pub duplicate: bool,
     /// The verdict for this recipient as one word; empty: there was none.
     pub verdict: &'static str,
-    /// Why it was refused, or is in Junk although this recipient would have refused it.
+    /// Why it was refused or is in Junk.
     pub cause: Option<&'static str>,
+    /// What DMARC asked for, what was done for this recipient, and who overrode it. `None`: it did not fail.
+    pub dmarc: Option<Disposition>,
     /// The reply for this recipient alone (PRDR).
     pub reply: Option<String>,
 }
@@ -108,6 +110,7 @@ impl Transaction {
         let summary = self.authentication.as_ref().map(summary).unwrap_or_default();
         let hits: Vec<_> = self.hits.iter().map(|(name, score)| format!("{name}={score}")).collect();
         let recipients: Vec<_> = self.recipients.iter().map(Recipient::summary).collect();
+        let dmarc = self.authentication.as_ref().map(|found| &found.dmarc);
         tracing::info!(
             target: "mxkeep::transaction",
             id = %self.id,
@@ -120,6 +123,10 @@ impl Transaction {
             to = recipients.join(",").as_str(),
             octets = self.octets,
             authentication = summary.as_str(),
+            dmarc = dmarc.map(|dmarc| dmarc.result.to_string()).unwrap_or_default().as_str(),
+            policy = dmarc.and_then(|dmarc| dmarc.policy).map(|policy| policy.to_string()).unwrap_or_default().as_str(),
+            applied = self.of_each(|dmarc| dmarc.applied.to_string()).as_str(),
+            "override" = self.of_each(|dmarc| dmarc.by.as_ref().map(Override::to_string).unwrap_or_default()).as_str(),
             score = self.score,
             rules = %hits.join(","),
             verdict = self.verdict,
@@ -131,6 +138,18 @@ impl Transaction {
             delivery_ms = millis(self.durations.delivery),
         );
     }
+
+    /// What became of DMARC's policy, as one word where it is the same for all whom it was decided for; else a word for each
+    /// recipient, in their order.
+    fn of_each(&self, word: impl Fn(&Disposition) -> String) -> String {
+        let words: Vec<Option<String>> = self.recipients.iter().map(|r| r.dmarc.as_ref().map(&word)).collect();
+        let mut decided = words.iter().flatten();
+        match decided.next() {
+            None => String::new(),
+            Some(first) if decided.all(|word| word == first) => first.clone(),
+            Some(_) => words.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join(","),
+        }
+    }
 }
 
 /// Milliseconds, to the microsecond.
@@ -138,7 +157,8 @@ fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
-/// `spf=pass helo=none dkim=pass/example.org dmarc=pass iprev=fail`; `helo` is SPF of HELO beside the reverse-path.
+/// `spf=pass helo=none dkim=pass/example.org dmarc=pass iprev=fail`; `helo` is SPF of HELO beside the reverse-path, and there
+/// is `arc=pass` where there is a chain.
 fn summary(found: &Authentication) -> String {
     let domain = |dkim: &Dkim| dkim.domain.as_ref().map(|domain| format!("/{domain}")).unwrap_or_default();
     let dkim: String = match found.dkim.as_slice() {
@@ -146,14 +166,27 @@ fn summary(found: &Authentication) -> String {
         signatures => signatures.iter().map(|dkim| format!(" dkim={}{}", dkim.result, domain(dkim))).collect(),
     };
     let helo = found.spf_helo.as_ref().map(|spf| format!(" helo={}", spf.result)).unwrap_or_default();
-    format!("spf={}{helo}{dkim} dmarc={} iprev={}", found.spf.result, found.dmarc.result, found.iprev.result)
+    let arc = match found.arc.result {
+        MethodResult::None => String::new(),
+        result => format!(" arc={result}"),
+    };
+    format!("spf={}{helo}{dkim}{arc} dmarc={} iprev={}", found.spf.result, found.dmarc.result, found.iprev.result)
 }
 
 impl Recipient {
     /// One that nothing has been decided of.
     pub fn of(forward_path: &impl ToString, mailbox: &impl ToString) -> Self {
         let (forward_path, mailbox) = (forward_path.to_string(), mailbox.to_string());
-        Recipient { forward_path, mailbox, folder: None, duplicate: false, verdict: "", cause: None, reply: None }
+        Recipient {
+            forward_path,
+            mailbox,
+            folder: None,
+            duplicate: false,
+            verdict: "",
+            cause: None,
+            dmarc: None,
+            reply: None,
+        }
     }
 
     fn summary(&self) -> String {
@@ -170,8 +203,17 @@ impl Recipient {
         }
     }
 
+    /// Notes what was decided for this recipient alone.
+    pub fn judged(&mut self, decision: &Decision) {
+        self.cause = decision.cause.as_ref().map(Cause::name);
+        self.dmarc = decision.dmarc.clone();
+    }
+
     /// Notes the verdict on this recipient: where the message has been put if it was delivered, and why else not.
     pub fn conclude(&mut self, verdict: &Verdict) {
+        if let Some(dmarc) = &mut self.dmarc {
+            dmarc.settle(&self.folder.map_or_else(|| verdict.clone(), Verdict::Deliver));
+        }
         self.verdict = match (self.duplicate, self.folder) {
             (true, _) => "accept",
             (false, Some(folder)) => Verdict::Deliver(folder).name(),

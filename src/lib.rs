@@ -17,8 +17,8 @@
 //!   ├ receive::Incoming              memory, or a temporary file
 //!   ├ receive::message    (end of data)
 //!   │   ├ ledger.look_up            -> recipients that already have this very message: 250, no second copy
-//!   │   ├ examiner.examine          -> SPF, DKIM, DMARC, iprev; the rules' hits
-//!   │   ├ verdict::decide           -> Verdict, pure, for each recipient's policy; verdict::reconcile -> one reply, or one each
+//!   │   ├ examiner.examine          -> SPF, DKIM, DMARC, ARC, iprev; the rules' hits
+//!   │   ├ verdict::decide           -> Decision, pure, for each recipient's policy; verdict::reconcile -> one reply, or one each
 //!   │   ├ delivery::stage, commit   -> tmp/, fsync, intent, rename, fsync directory
 //!   │   └ journal::Transaction      -> decision record
 //!   └ receive::seen                  the client has provably seen the reply: the ledger forgets
@@ -43,10 +43,10 @@
 //! | 2 | [`config`] | one table of keys, one file, each recipient's policy | `toml`, `webpki` |
 //! | 2 | [`envelope`] | client, HELO, recipients, ids: what a session learned | |
 //! | 3 | [`smtp`] | framing, commands, sequence, replies: the protocol, without I/O | |
-//! | 4 | [`authentication`] | SPF, DKIM, DMARC, iprev, and the field that says so | `mail_auth` |
+//! | 4 | [`authentication`] | SPF, DKIM, DMARC, ARC, iprev, and the field that says so | `mail_auth` |
 //! | 4 | [`reputation`] | what is remembered of senders: so far, DNS failures that deferred mail | |
 //! | 5 | [`rules`] | content rules: `.cf` files in, hits out | `regex`, `html5ever` |
-//! | 6 | [`verdict`] | evidence and a recipient's policy in, verdict and reply out; pure | |
+//! | 6 | [`verdict`] | evidence and a recipient's policy in, verdict with its cause and DMARC's disposition, and reply out; pure | |
 //! | 6 | [`mailbox`] | which addresses are ours, and whose Maildir that is | |
 //! | 7 | [`delivery`] | stage, commit, ledger, recovery; Maildirs | `maildir` |
 //! | 7 | [`journal`] | the decision record, and the event that it becomes | |

@@ -226,6 +226,7 @@ mod tests {
                 ..Iprev::none("2001:db8::1".parse().unwrap())
             },
             authors: Authors::One(domain("example.com").unwrap()),
+            from_fields: 1,
         }
     }
 

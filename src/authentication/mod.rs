@@ -1,15 +1,16 @@
-//! Who is really sending: SPF, DKIM, DMARC and iprev, and the Authentication-Results field that says so.
+//! Who is really sending: SPF, DKIM, DMARC, ARC and iprev, and the Authentication-Results field that says so.
 //!
 //! *Does:* [`Authenticator`] runs the checks; [`Authentication`] is what they found, and explains it ([`Finding`]).
 //! *Guarantees:* each check has a deadline, and a late one is temperror: never pass, and never none. Work is bounded: at
 //! most [`SIGNATURES_MAX`] signatures, those of the author domain first, whatever a message carries. What was found is
 //! plain data; texts in it that a sender chose are printable ASCII and bounded.
 //! *Never does:* decide what becomes of a message, or change one.
-//! *RFC:* 7208 (SPF); 6376, 8301, 8463 (DKIM); 9989 (DMARC); 8601 (results, iprev). Not yet: ARC (8617).
+//! *RFC:* 7208 (SPF); 6376, 8301, 8463 (DKIM); 9989 (DMARC); 8617 (ARC); 8601 (results, iprev).
 //! *Known gaps:* what `exp=` says is not asked for while a sender waits (RFC 7208
 //! section 6.2: it is for the sender, and the sender's text).
 
 mod address_list;
+mod arc;
 mod authors;
 pub mod claims;
 pub mod dkim;
@@ -20,6 +21,7 @@ mod forged;
 mod iprev;
 mod records;
 mod results;
+pub mod sealing;
 pub mod signing;
 pub mod spf;
 #[cfg(test)]
@@ -109,7 +111,7 @@ impl Authenticator {
         SpfIdentities { spf, helo }
     }
 
-    /// DKIM and DMARC (RFC 6376, RFC 9989), at end of data.
+    /// DKIM, DMARC and ARC (RFC 6376, RFC 9989, RFC 8617), at end of data.
     pub async fn verify(&self, message: &Message, spf: Spf, iprev: Iprev) -> Authentication {
         let spf_domain = spf.domain.clone();
         let client = std::future::ready((SpfIdentities { spf, helo: None }, iprev));
@@ -127,19 +129,21 @@ impl Authenticator {
         let authors = authors::read(message);
         let accepts = inner.settings.into();
         let dkim = dkim::verify(&inner.dkim, &inner.resolver, message, &authors, &accepts);
-        // The policy records are on their way while DKIM keys are.
+        // The policy records are on their way while the keys of DKIM and ARC are.
+        let arc = arc::verify(&inner, message);
         let walks = dmarc::prefetch(&inner, message, &authors, spf_domain);
-        let (dkim, walks, (SpfIdentities { spf, helo }, iprev)) = tokio::join!(dkim, walks, client);
+        let (dkim, arc, walks, (SpfIdentities { spf, helo }, iprev)) = tokio::join!(dkim, arc, walks, client);
         let dmarc = dmarc::evaluate(&inner, &authors, &spf, &dkim.results, walks).await;
         Authentication {
             spf,
             spf_helo: helo,
             dkim: dkim.results,
             signatures_ignored: dkim.ignored,
-            arc: ArcChain::none(),
+            arc,
             dmarc,
             iprev,
             authors,
+            from_fields: message.fields().filter(|field| field.is("From")).count(),
         }
     }
 

@@ -297,6 +297,8 @@ pub struct Authentication {
     /// Who the message says wrote it. DMARC says nothing about [`Authors::Several`] and
     /// [`Authors::Malformed`]: policy must.
     pub authors: Authors,
+    /// How many From fields there are: one, in a message as it should be (RFC 5322 section 3.6).
+    pub from_fields: usize,
 }
 
 impl Authentication {
@@ -311,6 +313,7 @@ impl Authentication {
             dmarc: Dmarc::none(None, None),
             iprev: Iprev::none(address),
             authors: Authors::None,
+            from_fields: 0,
         }
     }
 

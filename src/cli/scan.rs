@@ -189,31 +189,31 @@ fn read(file: &Path) -> anyhow::Result<Message> {
 
 async fn scan_one(examiner: &Examiner, whose: &Whose, arguments: &Arguments, file: &Path, message: Message) -> Report {
     let message = Arc::new(message);
-    let examination = examine(examiner, arguments, &message).await;
-    let authenticated = |found: &Authentication| found.authors.domain().is_some_and(|author| found.passes_for(author));
+    let examination = examine(examiner, &whose.policy, arguments, &message).await;
     let evidence = Evidence {
         authentication: examination.authentication.as_ref(),
-        // As for a first try: where SPF or DKIM passed for the author domain itself, nothing is in doubt.
-        dmarc_may_defer: !examination.authentication.as_ref().is_some_and(authenticated),
+        client: arguments.ip,
+        // As for a first try.
+        dmarc_may_defer: true,
         score: examination.hits.score(),
     };
-    let verdict = verdict::decide(&evidence, &whose.policy, whose.class);
+    let decision = verdict::decide(&evidence, &whose.policy, whose.class);
     let id = crate::journal::new_id();
     Report {
         file: file.display().to_string(),
         score: examination.hits.score(),
         junk_score: whose.policy.junk_score,
         reject_score: whose.policy.reject_score,
-        verdict: verdict.name(),
-        cause: verdict.cause().map(|cause| cause.name()),
-        reply: verdict.reply(verdict::Question::Message, &id).to_string(),
+        verdict: decision.verdict.name(),
+        cause: decision.cause.as_ref().map(|cause| cause.name()),
+        reply: decision.verdict.reply(verdict::Question::Message, &id).to_string(),
         rules: examination.hits.hits.iter().map(|hit| (hit.name.to_string(), hit.score)).collect(),
         findings: examination.authentication.as_ref().map(Authentication::explain).unwrap_or_default(),
         authentication: examination.authentication,
     }
 }
 
-async fn examine(examiner: &Examiner, arguments: &Arguments, message: &Arc<Message>) -> Examination {
+async fn examine(examiner: &Examiner, policy: &Policy, arguments: &Arguments, message: &Arc<Message>) -> Examination {
     let from_message = || {
         let path = message.field("Return-Path").and_then(|field| std::str::from_utf8(field.body).ok());
         path.and_then(|path| ReversePath::parse(path.trim()).ok()).unwrap_or(ReversePath::Null)
@@ -225,7 +225,8 @@ async fn examine(examiner: &Examiner, arguments: &Arguments, message: &Arc<Messa
         reverse_path: arguments.from.clone().unwrap_or_else(from_message),
     };
     let client = async { tokio::join!(examiner.spf(&sender), examiner.iprev(sender.address)) };
-    examiner.examine(message, &sender, client).await
+    let is_overridden = |found: &_| verdict::is_overridden(found, sender.address, policy);
+    examiner.examine(message, &sender, client, is_overridden).await
 }
 
 fn print(report: &Report, json: bool) -> anyhow::Result<()> {

@@ -204,6 +204,24 @@ pub const KEYS: &[Key] = &[
         r#""enforce": p=reject is refused, p=quarantine goes to Junk. "observe": recorded only."#,
     ),
     key("policy.junk_folder", Default(r#""Junk""#), "", "The folder's name, as the IMAP user sees it."),
+    key(
+        "policy.trusted_sealers",
+        Default("[]"),
+        "",
+        "Domains, and what is below them: where they sealed (ARC) that DMARC passed before, its failure here is overridden.",
+    ),
+    key(
+        "policy.trusted_forwarders",
+        Default("[]"),
+        "",
+        "Domains, and what is below them (by SPF, DKIM or the client's name), or networks: a DMARC failure of what they send is overridden.",
+    ),
+    key(
+        "policy.dmarc_overrides",
+        Default("{}"),
+        "",
+        r#"Author domains, and what is below them, each with "none", "quarantine" or "reject" in the place of its published policy."#,
+    ),
     key("rules.paths", Default(r#"["rules"]"#), "", "Rule files (.cf) and directories of them; relative to this file."),
     key("log.format", Default(r#""text""#), "", r#""text" for people, "json" for one object a line."#),
 ];

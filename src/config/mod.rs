@@ -25,6 +25,7 @@ mod tls;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -177,6 +178,52 @@ pub struct Policy {
     pub dmarc: DmarcMode,
     /// `junk_folder`: the name of the folder, as the IMAP user sees it. Default `Junk`.
     pub junk_folder: FolderName,
+    /// `trusted_sealers`: whose word counts, and that of all below them, that DMARC passed before a message came to them
+    /// (ARC). Default: nobody's.
+    pub trusted_sealers: Vec<Domain>,
+    /// `trusted_forwarders`: what comes from them is not held to DMARC. Default: nobody.
+    pub trusted_forwarders: Vec<Forwarder>,
+    /// `dmarc_overrides`: what is done instead of what an author domain publishes, and all domains below it that are not
+    /// named themselves. Default: nothing.
+    pub dmarc_overrides: BTreeMap<Domain, DmarcOverride>,
+}
+
+impl Policy {
+    /// What is to be done for this author domain instead of what it publishes, and the entry that says so: its own, or that
+    /// of the nearest domain above.
+    pub fn dmarc_override(&self, author: &Domain) -> Option<(&Domain, DmarcOverride)> {
+        let above = self.dmarc_overrides.iter().filter(|(domain, _)| author.is_at_or_below(domain));
+        above.max_by_key(|(domain, _)| domain.as_str().len()).map(|(domain, policy)| (domain, *policy))
+    }
+}
+
+/// A forwarder or a mailing list that is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forwarder {
+    /// Whoever proves to be this domain, or one below it.
+    Domain(Domain),
+    /// Whoever connects from there.
+    Network(Network),
+}
+
+impl fmt::Display for Forwarder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Forwarder::Domain(domain) => domain.fmt(f),
+            Forwarder::Network(network) => network.fmt(f),
+        }
+    }
+}
+
+/// What is done where DMARC fails, in place of the published policy (RFC 9989 section 7.4: the receiver decides).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DmarcOverride {
+    /// Nothing.
+    None,
+    /// It goes to Junk.
+    Quarantine,
+    /// It is refused.
+    Reject,
 }
 
 /// What a DMARC failure does.

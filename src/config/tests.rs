@@ -138,6 +138,67 @@ fn a_real_file_loads() {
 }
 
 #[test]
+fn a_domain_inherits_overrides_key_by_key() {
+    let text = format!(
+        r#"{MINIMAL}[policy]
+trusted_sealers = ["Lists.Example.NET"]
+trusted_forwarders = ["b\u00fccher.example", "192.0.2.0/24", "192.0.2.1", "2001:db8::/32"]
+dmarc_overrides = {{ "example.com" = "none", "Deep.Example.com" = "reject" }}
+[domains."example.net"]
+mailboxes = ["postmaster", "abuse"]
+policy = {{ trusted_forwarders = [], dmarc_overrides = {{ "example.net" = "quarantine" }} }}
+"#
+    );
+    let (config, warnings) = parse(&text).unwrap();
+    assert_eq!(warnings, []);
+    let domain = |text| Domain::parse(text).unwrap();
+    let (inherits, own) =
+        (&config.domains[&domain("example.org")].policy, &config.domains[&domain("example.net")].policy);
+    assert_eq!(inherits, &config.policy);
+    assert_eq!(
+        (&own.trusted_sealers, &inherits.trusted_sealers[..]),
+        (&inherits.trusted_sealers, &[domain("lists.example.net")][..])
+    );
+    let network = |text: &str| Forwarder::Network(text.parse().unwrap());
+    let expected = [
+        Forwarder::Domain(domain("xn--bcher-kva.example")),
+        network("192.0.2.0/24"),
+        network("192.0.2.1/32"),
+        network("2001:db8::/32"),
+    ];
+    assert_eq!((&own.trusted_forwarders[..], &inherits.trusted_forwarders[..]), (&[][..], &expected[..]));
+    let found =
+        |policy: &Policy, author| policy.dmarc_override(&domain(author)).map(|(at, word)| (at.to_string(), word));
+    for (author, expected) in [
+        ("example.com", Some(("example.com", DmarcOverride::None))),
+        ("sub.example.com", Some(("example.com", DmarcOverride::None))),
+        ("deep.example.com", Some(("deep.example.com", DmarcOverride::Reject))),
+        ("very.deep.example.com", Some(("deep.example.com", DmarcOverride::Reject))),
+        ("badexample.com", None),
+        ("com", None),
+        ("example.net", None),
+    ] {
+        assert_eq!(found(inherits, author), expected.map(|(at, word)| (at.to_owned(), word)), "{author}");
+    }
+    assert_eq!(found(own, "example.net"), Some(("example.net".to_owned(), DmarcOverride::Quarantine)));
+    assert_eq!(found(own, "example.com"), None, "a domain's own table takes the place of the server's");
+}
+
+#[test]
+fn trust_in_half_the_world_is_warned_of() {
+    let text = format!(
+        "{MINIMAL}[policy]\ntrusted_sealers = [\"com\"]\ntrusted_forwarders = [\"net\", \"0.0.0.0/0\", \"::/1\"]\n"
+    );
+    let warnings: Vec<String> = parse(&text).unwrap().1.iter().map(ToString::to_string).collect();
+    let expected = [
+        "mxkeep.toml:6:20: policy.trusted_sealers: \"com\" stands for every domain below it. Write the domains that you mean.",
+        "mxkeep.toml:7:23: policy.trusted_forwarders: \"net\" stands for every domain below it. Write the domains that you mean.",
+        "mxkeep.toml:7:30: policy.trusted_forwarders: 0.0.0.0/0 is everybody. Write the networks that you mean.",
+    ];
+    assert_eq!(warnings, expected);
+}
+
+#[test]
 fn certificates_are_read_in_the_files_order() {
     let text = MINIMAL.replace(
         "key = \"k.pem\"",

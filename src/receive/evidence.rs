@@ -7,7 +7,13 @@ use crate::mime;
 use crate::rules::{Evidence, Signatures};
 
 /// The evidence of one message. Walks its parts, in bounded time. What depends on a client that is not known is unknown.
-pub fn evidence<'a>(found: &Authentication, sender: &'a Sender, message: &Message) -> Evidence<'a> {
+/// Rules run once for all recipients: DMARC is overridden if it is for each of them.
+pub fn evidence<'a>(
+    found: &Authentication,
+    dmarc_overridden: bool,
+    sender: &'a Sender,
+    message: &Message,
+) -> Evidence<'a> {
     let checked = [Some(&found.spf), found.spf_helo.as_ref()];
     let spf = |identity| {
         let spf = checked.iter().flatten().find(|spf| spf.identity == identity && sender.address.is_some());
@@ -22,6 +28,7 @@ pub fn evidence<'a>(found: &Authentication, sender: &'a Sender, message: &Messag
         dkim: Some(signatures(found)),
         dmarc: Some(found.dmarc.result),
         dmarc_policy: found.dmarc.policy,
+        dmarc_overridden,
         malformed: Some(mime::malformed(message)),
     }
 }

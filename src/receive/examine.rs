@@ -93,12 +93,13 @@ impl Examiner {
     }
 
     /// DKIM, DMARC and the rules. SPF and iprev, `client`, may still be on their way: DKIM keys and policy records are
-    /// looked up meanwhile.
+    /// looked up meanwhile. The rules get to know whether those that the message is for override what DMARC says.
     pub async fn examine(
         &self,
         message: &Arc<Message>,
         sender: &Sender,
         client: impl Future<Output = (SpfIdentities, Iprev)>,
+        is_overridden: impl Fn(&Authentication) -> bool,
     ) -> Examination {
         let started = Instant::now();
         let authentication = match &self.authenticator {
@@ -107,19 +108,23 @@ impl Examiner {
         };
         let authentication_time = started.elapsed();
         let started = Instant::now();
-        let hits = self.evaluate(message, authentication.as_ref(), sender).await;
+        let found = authentication.as_ref().map(|found| (found, is_overridden(found)));
+        let hits = self.evaluate(message, found, sender).await;
         Examination { authentication, hits, authentication_time, rules_time: started.elapsed() }
     }
 
-    /// The rules' hits. A rule set that fails on a message finds nothing in it: that is logged, and costs no mail.
-    async fn evaluate(&self, message: &Arc<Message>, found: Option<&Authentication>, sender: &Sender) -> Hits {
+    /// The rules' hits, with what was found and whether DMARC is overridden. A rule set that fails on a message finds nothing
+    /// in it: that is logged, and costs no mail.
+    async fn evaluate(&self, message: &Arc<Message>, found: Option<(&Authentication, bool)>, sender: &Sender) -> Hits {
         if message.octets().len() <= INLINE_OCTETS_MAX {
-            return self.rules.evaluate(message, found.map(|found| evidence(found, sender, message)).as_ref());
+            let evidence = found.map(|(found, is_overridden)| evidence(found, is_overridden, sender, message));
+            return self.rules.evaluate(message, evidence.as_ref());
         }
         let (rules, message) = (self.rules.clone(), message.clone());
-        let (found, sender) = (found.cloned(), sender.clone());
+        let (found, sender) = (found.map(|(found, is_overridden)| (found.clone(), is_overridden)), sender.clone());
         let evaluated = tokio::task::spawn_blocking(move || {
-            rules.evaluate(&message, found.as_ref().map(|found| evidence(found, &sender, &message)).as_ref())
+            let evidence = found.as_ref().map(|(found, over)| evidence(found, *over, &sender, &message));
+            rules.evaluate(&message, evidence.as_ref())
         });
         evaluated.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the rules failed on a message: it goes on without a score");

@@ -17,14 +17,15 @@ use super::incoming::{Arrived, Room};
 use super::relay::{self, Origin};
 use super::{Examination, Receipt, Receiver, Sender, Transaction};
 use crate::address::{ForwardPath, Host, Mailbox};
-use crate::authentication::{Authentication, Iprev, MethodResult, SpfIdentities};
+use crate::authentication::{Iprev, MethodResult, SpfIdentities};
 use crate::delivery::{Trouble, ledger};
 use crate::envelope::Helo;
 use crate::journal;
 use crate::mailbox::Recipient;
 use crate::message::Message;
+use crate::reputation::deferral::Doubt;
 use crate::smtp::{Reply, reply};
-use crate::verdict::{self, Cause, Evidence, Folder, Outcome, Verdict};
+use crate::verdict::{self, Cause, Decision, Evidence, Folder, Outcome, Override, Verdict};
 
 /// A message that has arrived whole.
 #[derive(Clone)]
@@ -155,10 +156,10 @@ impl Arrival {
         replies
     }
 
-    /// Why a message is in Junk that a trusted relay brought and that anybody else would have been refused.
+    /// Why a message is in Junk, for the first recipient who has it there.
     pub fn junk_cause(&self, verdict: &Verdict, record: &journal::Transaction) -> Option<&'static str> {
-        let relayed_junk = self.transaction.is_relay && *verdict == Verdict::Deliver(Folder::Junk);
-        record.recipients.iter().filter(|_| relayed_junk).find_map(|recipient| recipient.cause)
+        let junk = *verdict == Verdict::Deliver(Folder::Junk);
+        record.recipients.iter().filter(|_| junk).find_map(|recipient| recipient.cause)
     }
 
     /// Who has this very message already? They take no part in what follows (RFC 1047).
@@ -215,7 +216,7 @@ impl Arrival {
         if open.is_empty() {
             return verdicts;
         }
-        let examination = self.examine().await;
+        let examination = self.examine(&open).await;
         examination.put_on(record);
         let judged = self.judge(&examination, &open, record).await;
         let whole = verdict::refusal_for_all(judged.iter().flatten()).cloned();
@@ -237,9 +238,16 @@ impl Arrival {
         verdicts
     }
 
-    async fn examine(&self) -> Examination {
+    async fn examine(&self, groups: &[(usize, Group)]) -> Examination {
         let sender = self.sender();
-        self.receiver.examiner.examine(&self.message, &sender, self.look_up_client(&sender)).await
+        let policies = groups
+            .iter()
+            .flat_map(|(_, group)| &group.claimed)
+            .map(|(target, _)| &self.targets[*target].recipient.policy);
+        let is_overridden =
+            |found: &_| policies.clone().all(|policy| verdict::is_overridden(found, sender.address, policy));
+        let client = self.look_up_client(&sender);
+        self.receiver.examiner.examine(&self.message, &sender, client, is_overridden).await
     }
 
     /// Who sent it: the client, or behind a trusted relay that relay's client.
@@ -275,49 +283,65 @@ impl Arrival {
         }
     }
 
-    /// Everybody's verdict, group by group. Why somebody would refuse it goes on record.
+    /// Everybody's verdict, group by group. What was decided for each goes on record.
     async fn judge(
         &self,
         examination: &Examination,
         groups: &[(usize, Group)],
         record: &mut journal::Transaction,
     ) -> Vec<Vec<Verdict>> {
-        let dmarc_may_defer = match &examination.authentication {
-            Some(authentication) => self.dmarc_may_defer(authentication).await,
-            None => false,
-        };
-        let evidence = Evidence {
+        let mut evidence = Evidence {
             authentication: examination.authentication.as_ref(),
-            dmarc_may_defer,
+            client: self.sender().address,
+            dmarc_may_defer: true,
             score: examination.hits.score(),
         };
-        let mut judge = |(target, _): &(usize, ledger::Claim)| {
-            let Recipient { policy, class, .. } = &self.targets[*target].recipient;
-            let verdict = verdict::decide(&evidence, policy, *class);
-            record.recipients[*target].cause = verdict.cause().map(Cause::name);
-            if self.transaction.is_relay { verdict.behind_relay() } else { verdict }
+        let mut decisions = self.decide(&evidence, groups);
+        if !self.may_wait(&evidence, decisions.iter().flatten().map(|(_, decision)| decision)).await {
+            evidence.dmarc_may_defer = false;
+            decisions = self.decide(&evidence, groups);
+        }
+        let mut put_on_record = |(target, decision): (usize, Decision)| {
+            record.recipients[target].judged(&decision);
+            decision.verdict
         };
-        groups.iter().map(|(_, group)| group.claimed.iter().map(&mut judge).collect()).collect()
+        decisions.into_iter().map(|group| group.into_iter().map(&mut put_on_record).collect()).collect()
     }
 
-    /// A DMARC record that cannot be looked up defers for some hours from the first failure; where SPF or DKIM passed for
-    /// the author domain itself, nothing is in doubt.
-    async fn dmarc_may_defer(&self, authentication: &Authentication) -> bool {
-        let Some(author) = authentication.dmarc.author_domain.clone() else { return false };
-        let client = self.origin.as_ref().map_or(self.transaction.client.address, |origin| origin.address);
+    /// What each recipient's policy says, and which target that is.
+    fn decide(&self, evidence: &Evidence<'_>, groups: &[(usize, Group)]) -> Vec<Vec<(usize, Decision)>> {
+        let decide = |(target, _): &(usize, ledger::Claim)| {
+            let Recipient { policy, class, .. } = &self.targets[*target].recipient;
+            let decision = verdict::decide(evidence, policy, *class);
+            (*target, if self.transaction.is_relay { decision.behind_relay() } else { decision })
+        };
+        groups.iter().map(|(_, group)| group.claimed.iter().map(decide).collect()).collect()
+    }
+
+    /// DNS trouble defers what depends on it for some hours from the first failure. What could be answered is forgotten.
+    async fn may_wait<'a>(&self, evidence: &Evidence<'_>, decisions: impl Iterator<Item = &'a Decision>) -> bool {
+        let Some(dmarc) = evidence.authentication.map(|found| &found.dmarc) else { return true };
+        let Some(author) = dmarc.author_domain.clone() else { return true };
+        let answers: Vec<Answer> = decisions.filter_map(answer).collect();
+        let doubt = answers.iter().find_map(|answer| match answer {
+            Answer::Doubt(doubt) => Some(*doubt),
+            Answer::NoDoubt(_) => None,
+        });
+        let client = evidence.client.unwrap_or(self.transaction.client.address);
         let receiver = self.receiver.clone();
-        if authentication.dmarc.result != MethodResult::TempError {
-            if receiver.deferrals.is_empty() {
-                return false;
-            }
+        if let Some(doubt) = doubt {
+            let failed = move || receiver.deferrals.on_failure(doubt, &author, client, Timestamp::now());
+            return blocking(failed).await.unwrap_or(false);
+        }
+        let dmarc_is_known = (dmarc.result != MethodResult::TempError).then_some(Doubt::Dmarc);
+        let known = answers.contains(&Answer::NoDoubt(Doubt::Forwarder)).then_some(Doubt::Forwarder);
+        if !receiver.deferrals.is_empty() {
+            let known = dmarc_is_known.into_iter().chain(known);
+            let forget = move || known.for_each(|doubt| receiver.deferrals.on_success(doubt, &author, client));
             // What is not forgotten now is forgotten at the next success; the log has it.
-            let _ = blocking(move || receiver.deferrals.on_success(&author, client)).await;
-            return false;
+            let _ = blocking(forget).await;
         }
-        if authentication.passes_for(&author) {
-            return false;
-        }
-        blocking(move || receiver.deferrals.on_failure(&author, client, Timestamp::now())).await.unwrap_or(false)
+        true
     }
 
     /// Delivers to one group after the other: a verdict for each.
@@ -343,6 +367,25 @@ impl Arrival {
             Err(cause) => vec![Verdict::Defer(cause); plans.len()],
         };
         numbers.into_iter().zip(verdicts).collect()
+    }
+}
+
+/// What a decision says of DNS.
+#[derive(PartialEq)]
+enum Answer {
+    /// It could not tell.
+    Doubt(Doubt),
+    /// It could.
+    NoDoubt(Doubt),
+}
+
+fn answer(decision: &Decision) -> Option<Answer> {
+    match (&decision.verdict, decision.dmarc.as_ref().and_then(|dmarc| dmarc.by.as_ref())) {
+        (Verdict::Defer(Cause::DmarcTemporary { .. }), _) => Some(Answer::Doubt(Doubt::Dmarc)),
+        (Verdict::Defer(Cause::ForwarderTemporary { .. }), _) => Some(Answer::Doubt(Doubt::Forwarder)),
+        // One who was not found may not have been looked for: that proves nothing.
+        (_, Some(Override::Arc(_) | Override::Forwarder(..))) => Some(Answer::NoDoubt(Doubt::Forwarder)),
+        _ => None,
     }
 }
 

@@ -5,10 +5,12 @@ use crate::message::Message;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::address::Host;
+use crate::address::{Domain, Host};
 use crate::config::Config;
 use crate::delivery::ledger::{Digest, Key, Seen};
 use crate::dns::responder::{Behaviour, Record, Responder, Zone};
+use crate::reputation::deferral::Doubt;
+use crate::verdict::{Applied, Override};
 
 /// A receiver with a world of its own. example.test has the defaults, strict.test refuses from 2 points on, and
 /// observe.test only records DMARC.
@@ -21,7 +23,9 @@ struct World {
 impl World {
     async fn new() -> Self {
         let zone = Zone::from_iter([("_dmarc.reject.example", Record::txt("v=DMARC1; p=reject"))])
-            .behave("_dmarc.broken.example", Behaviour::ServFail);
+            .behave("_dmarc.broken.example", Behaviour::ServFail)
+            .behave("lists.example", Behaviour::ServFail)
+            .behave("slow.reject.example", Behaviour::ServFail);
         let names = Responder::start(zone).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path().display();
@@ -39,6 +43,9 @@ policy = {{ junk_score = 1.0, reject_score = 2.0 }}
 [domains."observe.test"]
 mailboxes = ["oz"]
 policy = {{ dmarc = "observe" }}
+[domains."trust.test"]
+mailboxes = ["tess"]
+policy = {{ trusted_forwarders = ["lists.example", "127.0.0.2"] }}
 "#,
             names.address()
         );
@@ -133,6 +140,7 @@ const ALICE: &str = "alice@example.test";
 const BOB: &str = "bob@example.test";
 const SUE: &str = "sue@strict.test";
 const OZ: &str = "oz@observe.test";
+const TESS: &str = "tess@trust.test";
 
 fn message(author: &str, subject: &str) -> Vec<u8> {
     format!("From: someone@{author}\r\nSubject: {subject}\r\n\r\nHello!\r\n").into_bytes()
@@ -176,6 +184,78 @@ async fn what_the_message_is_refuses_it_for_all() {
     assert_eq!(sent.codes(), (&[550, 550][..], 550));
     assert_eq!(sent.verdicts(), [("reject", Some("dmarc_reject")); 2]);
     assert_eq!((world.count(OZ), world.count(ALICE), sent.receipts), ((0, 0), (0, 0), 0));
+}
+
+/// What cannot be told of a forwarder holds a message up for four hours, and then it goes to Junk: DNS never refuses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forwarder_whose_dns_fails_is_waited_for_and_then_not_believed() {
+    let world = World::new().await;
+    let send_from = async |client: [u8; 4], to| {
+        let mut transaction = world.transaction(&[to], false);
+        transaction.client.address = client.into();
+        transaction.reverse_path = ReversePath::parse("<bounce@lists.example>").unwrap();
+        let incoming = world.incoming(&message("reject.example", &format!("from {client:?}")));
+        conclude(&world.receiver, transaction, incoming).await.2
+    };
+    let send = async |to| send_from([127, 0, 0, 1], to).await;
+    let shown = |record: &journal::Transaction| {
+        let dmarc = record.recipients[0].dmarc.clone().unwrap();
+        (record.verdict, record.cause, dmarc.applied, dmarc.by)
+    };
+    // Twice: a moment later nothing is different. Who trusts nobody asks nothing, and who only watches gets it.
+    for _ in 0..2 {
+        let expected = ("defer", Some("forwarder_temporary"), Applied::Defer, None);
+        assert_eq!(shown(&send(TESS).await), expected);
+    }
+    let expected = ("reject", Some("dmarc_reject"), Applied::Reject, None);
+    assert_eq!(shown(&send(ALICE).await), expected);
+    let expected = ("inbox", None, Applied::None, Some(Override::Observe(Applied::Reject)));
+    assert_eq!(shown(&send(OZ).await), expected);
+
+    let hours_ago = |hours| Timestamp::now() - jiff::SignedDuration::from_hours(hours);
+    let fails_since = |hours| {
+        let (author, client) = (Domain::parse("reject.example").unwrap(), [127, 0, 0, 1].into());
+        world.receiver.deferrals.on_success(Doubt::Forwarder, &author, client);
+        world.receiver.deferrals.on_failure(Doubt::Forwarder, &author, client, hours_ago(hours));
+    };
+    fails_since(3);
+    assert_eq!(send(TESS).await.verdict, "defer");
+    // One who is found ends the trouble, for its neighbours as well.
+    fails_since(5);
+    assert!(matches!(shown(&send_from([127, 0, 0, 2], TESS).await), ("inbox", None, _, Some(Override::Forwarder(..)))));
+    assert_eq!((send(TESS).await.verdict, world.count(TESS)), ("defer", (1, 0)));
+    // What is refused for somebody who trusts nobody ends nothing.
+    fails_since(5);
+    assert_eq!(send(ALICE).await.verdict, "reject");
+    let record = send(TESS).await;
+    assert_eq!(shown(&record), ("junk", Some("dmarc_unverified"), Applied::Quarantine, None));
+    assert_eq!((record.reply.starts_with("250 2.0.0"), world.count(TESS)), (true, (1, 1)));
+}
+
+/// The same where DMARC itself could not be evaluated, under a policy that is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_verified_for_hours_goes_to_junk() {
+    let world = World::new().await;
+    let send = async |author: &str| {
+        let mut transaction = world.transaction(&[ALICE], false);
+        transaction.reverse_path = ReversePath::parse("<someone@slow.reject.example>").unwrap();
+        conclude(&world.receiver, transaction, world.incoming(&message(author, "x"))).await.2
+    };
+    let fails_since = |author: &str, hours| {
+        let (author, at) = (Domain::parse(author).unwrap(), Timestamp::now() - jiff::SignedDuration::from_hours(hours));
+        world.receiver.deferrals.on_success(Doubt::Dmarc, &author, [127, 0, 0, 1].into());
+        world.receiver.deferrals.on_failure(Doubt::Dmarc, &author, [127, 0, 0, 1].into(), at);
+    };
+    assert_eq!(send("reject.example").await.cause, Some("dmarc_temporary"));
+    fails_since("reject.example", 5);
+    let record = send("reject.example").await;
+    assert_eq!((record.verdict, record.cause), ("junk", Some("dmarc_unverified")));
+    // Where the record itself is not known nobody asked for anything.
+    fails_since("broken.example", 3);
+    assert_eq!(send("broken.example").await.cause, Some("dmarc_temporary"));
+    fails_since("broken.example", 5);
+    let record = send("broken.example").await;
+    assert_eq!((record.verdict, record.cause), ("inbox", None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

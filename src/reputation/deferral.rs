@@ -1,8 +1,9 @@
 //! How long a temporary DNS failure may hold mail up.
 //!
-//! A DMARC record that cannot be looked up defers a message, for the next try may find it. Not for ever: a domain with
-//! broken DNS would lose its mail by deferral. So the first failure is remembered for each author domain and client
-//! prefix; [`DEFERRAL_HOURS_MAX`] later mail goes on without the record.
+//! A DMARC record that cannot be looked up defers a message, for the next try may find it; so does what would show that a
+//! message which fails DMARC was forwarded by somebody trusted. Not for ever: a domain with broken DNS would lose its mail by
+//! deferral. So the first failure is remembered for each author domain and client prefix, and each [`Doubt`];
+//! [`DEFERRAL_HOURS_MAX`] later mail goes on without the answer.
 //!
 //! *Guarantees:* trouble with the store defers nothing. The table is bounded.
 
@@ -23,6 +24,15 @@ pub const FORGET_HOURS: i64 = 72;
 pub const ENTRIES_MAX: u64 = 100_000;
 
 const VERSION: u8 = 1;
+
+/// What could not be looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// Does the message pass DMARC, and what does its author domain want?
+    Dmarc,
+    /// It does not: did somebody forward it who is trusted?
+    Forwarder,
+}
 
 /// The failures that are remembered. All calls block.
 pub struct Deferrals {
@@ -50,17 +60,17 @@ impl Deferrals {
         deferrals
     }
 
-    /// The record could not be looked up: may the message wait for another try?
-    pub fn on_failure(&self, author: &Domain, client: IpAddr, now: Timestamp) -> bool {
-        self.try_failure(author, client, now).unwrap_or_else(|error| {
+    /// It could not be looked up: may the message wait for another try?
+    pub fn on_failure(&self, doubt: Doubt, author: &Domain, client: IpAddr, now: Timestamp) -> bool {
+        self.try_failure(doubt, author, client, now).unwrap_or_else(|error| {
             unknown(&error);
             false
         })
     }
 
-    fn try_failure(&self, author: &Domain, client: IpAddr, now: Timestamp) -> Result<bool, StoreError> {
+    fn try_failure(&self, doubt: Doubt, author: &Domain, client: IpAddr, now: Timestamp) -> Result<bool, StoreError> {
         let _turn = self.turn();
-        let key = key(author, client);
+        let key = key(doubt, author, client);
         let known = self.store.get(Table::Deferrals, &key)?.as_deref().and_then(Entry::decode);
         let entry = match known {
             Some(entry) if !entry.is_forgotten(now) => Entry { latest: now, ..entry },
@@ -74,13 +84,13 @@ impl Deferrals {
         Ok(now.duration_since(entry.first) < SignedDuration::from_hours(DEFERRAL_HOURS_MAX))
     }
 
-    /// The record was looked up: earlier failures do not count any more.
-    pub fn on_success(&self, author: &Domain, client: IpAddr) {
+    /// It was looked up: earlier failures do not count any more.
+    pub fn on_success(&self, doubt: Doubt, author: &Domain, client: IpAddr) {
         if self.is_empty() {
             return;
         }
         let _turn = self.turn();
-        let key = key(author, client);
+        let key = key(doubt, author, client);
         let forgotten = self.store.get(Table::Deferrals, &key).and_then(|known| match known {
             Some(_) => self.store.delete(Table::Deferrals, &key).map(|()| 1),
             None => Ok(0),
@@ -123,12 +133,15 @@ fn unknown(error: &StoreError) {
 }
 
 /// The author domain, and the client's /24 or /64: a sender's pool retries from its neighbours.
-fn key(author: &Domain, client: IpAddr) -> Vec<u8> {
+fn key(doubt: Doubt, author: &Domain, client: IpAddr) -> Vec<u8> {
     let mut key = author.as_str().as_bytes().to_vec();
     key.push(0);
     match client {
         IpAddr::V4(address) => key.extend_from_slice(&address.octets()[..3]),
         IpAddr::V6(address) => key.extend_from_slice(&address.octets()[..8]),
+    }
+    if doubt == Doubt::Forwarder {
+        key.push(b'f');
     }
     key
 }
@@ -167,16 +180,22 @@ mod tests {
         let (author, client) = (Domain::parse("example.com").unwrap(), IpAddr::from([192, 0, 2, 1]));
         let neighbour = IpAddr::from([192, 0, 2, 200]);
 
-        assert!(deferrals.on_failure(&author, client, at(0)));
-        assert!(deferrals.on_failure(&author, neighbour, at(239)));
-        assert!(!deferrals.on_failure(&author, client, at(240)));
-        assert!(deferrals.on_failure(&author, IpAddr::from([198, 51, 100, 1]), at(240)), "another prefix");
+        assert!(deferrals.on_failure(Doubt::Dmarc, &author, client, at(0)));
+        assert!(deferrals.on_failure(Doubt::Dmarc, &author, neighbour, at(239)));
+        assert!(!deferrals.on_failure(Doubt::Dmarc, &author, client, at(240)));
+        assert!(
+            deferrals.on_failure(Doubt::Dmarc, &author, IpAddr::from([198, 51, 100, 1]), at(240)),
+            "another prefix"
+        );
 
         let reopened = Deferrals::open(store, at(241));
-        assert!(!reopened.on_failure(&author, client, at(241)), "a restart does not begin anew");
-        reopened.on_success(&author, client);
-        assert!(reopened.on_failure(&author, client, at(300)), "forgotten on success");
-        assert!(!reopened.on_failure(&author, client, at(540)));
-        assert!(reopened.on_failure(&author, client, at(540 + 73 * 60)), "long ago is another failure");
+        assert!(!reopened.on_failure(Doubt::Dmarc, &author, client, at(241)), "a restart does not begin anew");
+        assert!(reopened.on_failure(Doubt::Forwarder, &author, client, at(241)), "another doubt");
+        reopened.on_success(Doubt::Forwarder, &author, client);
+        assert!(!reopened.on_failure(Doubt::Dmarc, &author, client, at(241)), "it is forgotten for itself");
+        reopened.on_success(Doubt::Dmarc, &author, client);
+        assert!(reopened.on_failure(Doubt::Dmarc, &author, client, at(300)), "forgotten on success");
+        assert!(!reopened.on_failure(Doubt::Dmarc, &author, client, at(540)));
+        assert!(reopened.on_failure(Doubt::Dmarc, &author, client, at(540 + 73 * 60)), "long ago is another failure");
     }
 }

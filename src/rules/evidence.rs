@@ -28,6 +28,9 @@ pub struct Evidence<'a> {
     pub dmarc: Option<MethodResult>,
     /// What the author domain asks for where DMARC fails.
     pub dmarc_policy: Option<DmarcPolicy>,
+    /// Whoever the message is for takes it in spite of DMARC: by a trusted forwarder or sealer, or by their own policy for
+    /// the author domain.
+    pub dmarc_overridden: bool,
     /// What is wrong with the message's header and its parts.
     pub malformed: Option<Malformed>,
 }
@@ -55,7 +58,7 @@ impl Evidence<'_> {
 pub type Eval = fn(&Evidence) -> bool;
 
 /// Every eval there is. All of them need the session: without evidence none is asked.
-const EVALS: [(&str, Eval); 27] = [
+const EVALS: [(&str, Eval); 28] = [
     ("check_for_spf_none", |e| e.spf == Some(MethodResult::None)),
     ("check_for_spf_neutral", |e| e.spf == Some(MethodResult::Neutral)),
     ("check_for_spf_pass", |e| e.spf == Some(MethodResult::Pass)),
@@ -80,6 +83,7 @@ const EVALS: [(&str, Eval); 27] = [
     ("check_dmarc_missing", |e| e.dmarc == Some(MethodResult::None)),
     // Ours: no other filter asks them by these names.
     ("check_iprev_fail", |e| matches!(e.iprev, Some(MethodResult::Fail | MethodResult::PermError))),
+    ("check_dmarc_overridden", |e| e.dmarc_overridden),
     ("check_helo_literal", |e| matches!(e.helo, Some(Host::Literal(_)))),
     ("check_dkim_unsigned", |e| e.dkim == Some(Signatures::Absent)),
     ("check_malformed", |e| e.malformed.is_some_and(Malformed::any)),

@@ -22,7 +22,8 @@ pub fn refusal_for_all<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> O
 /// bounce.
 ///
 /// One who cannot take it now defers it for all: nobody has got it yet. What concerns the message as a whole refuses it
-/// for all; so does everybody refusing it. Where some would refuse and others take it, those who would refuse get it in
+/// for all, also for who overrides it or only observes: what its author domain asks for is the same for all, and nobody is
+/// to be told 250 for a message that was refused as forged. So does everybody refusing it. Where some would refuse and others take it, those who would refuse get it in
 /// Junk; and so it is where `somebody_has_it` from an earlier try, for the sender must not be told that nobody does.
 pub fn reconcile(verdicts: &[Verdict], somebody_has_it: bool) -> Outcome {
     let defers = verdicts.iter().find(|v| matches!(v, Verdict::Defer(_)));
@@ -74,6 +75,7 @@ mod tests {
         use Folder::{Inbox, Junk};
         let dmarc = || Verdict::Reject(Cause::DmarcReject { domain: author() });
         let several = || Verdict::Reject(Cause::SeveralAuthors);
+        let local = || Verdict::Reject(Cause::DmarcOverride { domain: author() });
         let later = || Verdict::Defer(Cause::DmarcTemporary { domain: author() });
         let (spam, worse) = (|| too_much(16.0), || too_much(17.0));
         let delivered = |folders: &[Folder]| Outcome::Delivered(folders.to_vec());
@@ -89,6 +91,9 @@ mod tests {
             (vec![INBOX, dmarc()], Outcome::Refused(dmarc())),
             (vec![JUNK, spam(), several()], Outcome::Refused(several())),
             (vec![later(), dmarc()], Outcome::Refused(dmarc())),
+            // What one domain of ours asks for in its place does not: others take it.
+            (vec![INBOX, local()], delivered(&[Inbox, Junk])),
+            (vec![local(), local()], Outcome::Refused(local())),
             // One who cannot tell now defers it for all.
             (vec![INBOX, later()], Outcome::Refused(later())),
             (vec![spam(), later()], Outcome::Refused(later())),

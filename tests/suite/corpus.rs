@@ -45,10 +45,11 @@ const FORGED: &str = "X-Spam-Status: No, score=-100\r\n\ttests=none\r\nx-SPAM-fl
 const TRACE: [&str; 4] = ["Return-Path", "Delivered-To", "Received", "Authentication-Results"];
 
 /// The replies that a mail of the corpus may get: their beginning, and a name for the count.
-const REPLIES: [(&str, &str); 4] = [
+const REPLIES: [(&str, &str); 5] = [
     ("250 2.0.0 Message delivered", DELIVERED),
     ("550 5.7.1 Refused as spam", "score"),
-    ("550 5.7.1 More than one From field or author domain", "several authors"),
+    ("550 5.7.1 More than one From field", "several From fields"),
+    ("550 5.7.1 From names more than one author domain", "several authors"),
     ("550 5.7.1 The From field is not valid", "malformed From"),
 ];
 const DELIVERED: &str = "delivered";

@@ -4,6 +4,7 @@ mod support;
 
 mod accepting;
 mod activation;
+mod arc_suites;
 mod authentication_results;
 mod corpus;
 mod crash;
@@ -25,6 +26,7 @@ mod ledger;
 mod limits;
 mod load;
 mod overlap;
+mod overrides;
 mod policy;
 mod prdr;
 mod proxy;

@@ -81,10 +81,15 @@ fn causes() -> Vec<Cause> {
         UnknownMailbox,
         NotificationRecipients,
         MixedClasses,
+        SeveralFromFields,
         SeveralAuthors,
         MalformedFrom,
         DmarcReject { domain: domain() },
+        DmarcOverride { domain: domain() },
+        DmarcQuarantine,
+        DmarcUnverified,
         DmarcTemporary { domain: domain() },
+        ForwarderTemporary { domain: domain() },
         Score { score: 17.2, threshold: 15.0 },
         InFlight,
         NoRoom,
@@ -96,7 +101,8 @@ fn causes() -> Vec<Cause> {
     for cause in &all {
         match cause {
             NotOurDomain | UnknownMailbox | NotificationRecipients | MixedClasses | SeveralAuthors => {}
-            MalformedFrom | DmarcReject { .. } | DmarcTemporary { .. } | Score { .. } => {}
+            SeveralFromFields | MalformedFrom | DmarcReject { .. } | DmarcOverride { .. } => {}
+            DmarcQuarantine | DmarcUnverified | DmarcTemporary { .. } | ForwarderTemporary { .. } | Score { .. } => {}
             InFlight | NoRoom | TooBusy | StorageFull | StorageFailed | Internal => {}
         }
     }

@@ -5,7 +5,7 @@ use mxkeep::dns::responder::{Record, Zone, reverse_name};
 
 use crate::support::maildir::{Maildir, Stored};
 use crate::support::names::Names;
-use crate::support::server::{Options, Server};
+use crate::support::server::{Options, Server, transaction};
 
 /// 192.0.2.1 may send for sender.example and strict.example, who has everything else refused; 127.0.0.1, where the relay
 /// sends from, may for relay.example.
@@ -51,19 +51,6 @@ fn results(stored: &Stored) -> String {
     stored.trace_field("Authentication-Results").unwrap_or_default()
 }
 
-/// The last transaction in the log.
-fn transaction(server: &Server, id: &str) -> serde_json::Value {
-    server.await_log(&format!("\"id\":\"{id}\""));
-    let log = server.log();
-    let line = log.lines().find(|line| line.contains("mxkeep::transaction") && line.contains(id)).expect("an event");
-    serde_json::from_str(line).expect("a line is one JSON object")
-}
-
-/// The id in a reply.
-fn id(reply: &str) -> &str {
-    reply.rsplit_once('(').map(|(_, id)| id.trim_end_matches(')')).expect("an id")
-}
-
 const GOOD: &str = "Received: from helo.example (name.example [192.0.2.1])\n\
                     \t(using TLSv1.3 with cipher X (256/256 bits))\n\
                     \tby relay.example (Postfix) with ESMTPS id 4X; Mon, 1 Jan 2029 00:00:00 +0000\n";
@@ -87,7 +74,7 @@ fn the_client_of_the_relay_is_checked() {
     // Our own field says whom we had it from, and gives the relay nobody else's name.
     let received = stored.trace_field("Received").unwrap_or_default();
     assert!(received.starts_with("from relay.example (unknown [127.0.0.1])"), "{received}");
-    let event = transaction(&server, id(&reply));
+    let event = transaction(&server, &reply);
     assert_eq!((&event["client"], &event["relay"]), (&"192.0.2.1".into(), &"127.0.0.1".into()));
     assert_eq!(event["helo"], "helo.example");
 
@@ -115,7 +102,7 @@ fn what_would_be_refused_goes_to_junk() {
         let stored = take(&server);
         assert_eq!(stored.folder, "Junk", "{cause}");
         assert!(results(&stored).contains(spf), "{cause}: {}", results(&stored));
-        let event = transaction(&server, id(&reply));
+        let event = transaction(&server, &reply);
         assert_eq!((&event["verdict"], &event["cause"]), (&"junk".into(), &cause.into()));
         assert_eq!(event["to"], format!("alice@example.test:junk/{cause}"));
     }
@@ -156,7 +143,7 @@ fn what_the_client_wrote_is_not_believed() {
         assert!(found.contains(spf), "{received}: {found}");
         let unknown = spf == "spf=none";
         assert_eq!(!found.contains("iprev"), unknown, "{received}: {found}");
-        let client = transaction(&server, id(&reply))["client"].as_str().map(str::to_owned);
+        let client = transaction(&server, &reply)["client"].as_str().map(str::to_owned);
         assert_eq!(client.as_deref() == Some("127.0.0.1"), unknown, "{received}");
     }
     // With p=reject, what cannot be told is no pass either.
@@ -172,7 +159,7 @@ fn a_stranger_is_judged_as_ever() {
     let server = start(&names, "203.0.113.0/24");
     let reply = hand_over(&server, "a@strict.example", &message(GOOD, "strict.example", "x"));
     assert!(reply.starts_with("550 5.7.1 Not authenticated as strict.example"), "{reply}");
-    let event = transaction(&server, id(&reply));
+    let event = transaction(&server, &reply);
     assert_eq!((&event["client"], &event["relay"]), (&"127.0.0.1".into(), &"".into()));
     let empty = Maildir::new(server.directory().join("mail/example.test/alice/Maildir"));
     assert!(empty.messages().is_empty());

@@ -135,16 +135,18 @@ fn rsa(octets: &[u8]) -> Option<(&[u8], usize)> {
     Some((key, modulus.len() * 8 - first.leading_zeros() as usize))
 }
 
-/// The contents of a DER element of this kind, and what stands behind it.
+/// The contents of a DER element of this kind, and what stands behind it. Its length has to be in the shortest form.
 fn element(octets: &[u8], kind: u8) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = octets.strip_prefix(&[kind])?.split_first()?;
-    let (length, rest) = match length {
-        length @ 0..=0x7F => (usize::from(*length), rest),
-        0x81 => rest.split_first().map(|(length, rest)| (usize::from(*length), rest))?,
-        0x82 => rest.split_first_chunk().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
+    let (first, rest) = octets.strip_prefix(&[kind])?.split_first()?;
+    let (length, rest, least) = match first {
+        0..=0x7F => (usize::from(*first), rest, 0),
+        0x81 => rest.split_first().map(|(length, rest)| (usize::from(*length), rest, 0x80))?,
+        0x82 => {
+            rest.split_first_chunk().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest, 0x100))?
+        }
         _ => return None,
     };
-    rest.split_at_checked(length)
+    rest.split_at_checked(length).filter(|_| length >= least)
 }
 
 #[cfg(test)]
@@ -244,5 +246,10 @@ mod tests {
             assert!(rsa(&info[..cut]).is_none(), "{cut}");
         }
         assert!(rsa(&[&info[..], b"\0"].concat()).is_none());
+        let mut long = modulus.clone();
+        // 128 octets in two octets of length.
+        long.splice(4..6, [0x82, 0, 128]);
+        long[2] = 137;
+        assert!(rsa(&long).is_none());
     }
 }

@@ -154,12 +154,20 @@ fn select<'m>(
     accepts: &Accepts,
 ) -> (Vec<Candidate<'m>>, usize) {
     let is_signature = |field: &Field| field.is("DKIM-Signature");
-    let mut candidates: Vec<Candidate> = fields
-        .iter()
-        .filter(|field| is_signature(field))
-        .take(PARSED_MAX)
+    let (first, count): (Vec<Field>, _) = match fields.len() > FIELDS_MAX {
+        true => {
+            let signatures = || message.fields().filter(is_signature);
+            (signatures().take(PARSED_MAX).collect(), signatures().count())
+        }
+        false => {
+            let signatures = || fields.iter().copied().filter(is_signature);
+            (signatures().take(PARSED_MAX).collect(), signatures().count())
+        }
+    };
+    let mut candidates: Vec<Candidate> = first
+        .into_iter()
         .map(|field| {
-            let (dkim, signature) = signature::read(*field);
+            let (dkim, signature) = signature::read(field);
             let signature = signature.map_err(|reason| (MethodResult::PermError, reason));
             Candidate { dkim, signature: signature.and_then(|signature| refuse(signature, accepts)) }
         })
@@ -174,10 +182,6 @@ fn select<'m>(
         }
     });
     candidates.truncate(SIGNATURES_MAX);
-    let count = match fields.len() > FIELDS_MAX {
-        true => message.fields().filter(is_signature).count(),
-        false => fields.iter().filter(|field| is_signature(field)).count(),
-    };
     let ignored = count - candidates.len();
     (candidates, ignored)
 }

@@ -4,6 +4,7 @@
 //! and the test suite with the seeds and regressions that are committed (`tests/suite/fuzz_seeds.rs`).
 
 mod address;
+mod arc;
 mod author;
 mod bdat;
 mod command;
@@ -37,6 +38,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
 /// Every target.
 pub const ALL: &[Target] = &[
     target("address", address::run),
+    target("arc", arc::run),
     target("author", author::run),
     target("bdat", bdat::run),
     target("command", command::run),

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 
 use mxkeep::address::{Domain, Host, ReversePath};
+use mxkeep::authentication::sealing::Sealer;
 use mxkeep::authentication::signing::Signer;
 use mxkeep::authentication::{Authentication, Authenticator, Settings};
 use mxkeep::dns::Resolver;
@@ -25,6 +26,8 @@ pub struct World {
     authenticator: Authenticator,
     /// Signs for signer.example. Its key is published.
     pub signer: Signer,
+    /// Seals as sealer.example. Its key is published.
+    pub sealer: Sealer,
     inputs: usize,
 }
 
@@ -56,6 +59,8 @@ impl World {
         zone.add("pass.example", Record::Mx(10, "pass.example".to_owned()));
         let signer = Signer::ed25519(&Domain::parse("signer.example").expect("a domain"), "s").expect("a key");
         zone.add(signer.dns_name(), Record::txt(signer.dns_record()));
+        let sealer = Sealer::ed25519(&Domain::parse("sealer.example").expect("a domain"), "s").expect("a key");
+        zone.add(sealer.dns_name(), Record::txt(sealer.dns_record()));
         zone.add("1.2.0.192.in-addr.arpa", Record::Ptr("pass.example".to_owned()));
         let (responder, authenticator) = runtime.block_on(async {
             let responder = Responder::start(zone).await.expect("a responder");
@@ -63,7 +68,7 @@ impl World {
             let hostname = Domain::parse("mx.example.org").expect("a domain");
             (responder, Authenticator::new(resolver, hostname, Settings::default()))
         });
-        World { runtime, responder, authenticator, signer, inputs: 0 }
+        World { runtime, responder, authenticator, signer, sealer, inputs: 0 }
     }
 
     /// Publishes a record.

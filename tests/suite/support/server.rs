@@ -189,6 +189,16 @@ impl Server {
     }
 }
 
+/// The event of the transaction that ended with this reply, of a server that logs JSON.
+pub fn transaction(server: &Server, reply: &str) -> serde_json::Value {
+    let (_, id) = reply.rsplit_once('(').expect("an id");
+    let id = id.trim_end_matches(')');
+    server.await_log(&format!("\"id\":\"{id}\""));
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("mxkeep::transaction") && line.contains(id)).expect("an event");
+    serde_json::from_str(line).expect("a line is one JSON object")
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
