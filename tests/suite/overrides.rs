@@ -416,7 +416,6 @@ fn a_chain_that_nobody_trusted_vouches_for_changes_nothing() {
 }
 
 #[test]
-#[ignore = "until the sets say whose mail passed DMARC: ArcSet::dmarc_passed_for is always None here"]
 fn a_trusted_sealer_vouches_for_its_author() {
     let sealers = Sealers::new();
     let names = Names::start(sealers.zone());
@@ -432,7 +431,6 @@ fn a_trusted_sealer_vouches_for_its_author() {
 }
 
 #[test]
-#[ignore = "until the sets say whose mail passed DMARC: ArcSet::dmarc_passed_for is always None here"]
 fn a_chain_that_cannot_be_told_now_is_waited_for() {
     let sealers = Sealers::new();
     let broken = |sealer: &Sealer, zone: Zone| zone.behave(sealer.dns_name(), Behaviour::ServFail);
