@@ -31,9 +31,12 @@ const RECORD_SECONDS_MIN: u64 = 30;
 /// The memory of one method. Cheap to clone: clones share it.
 #[derive(Clone)]
 pub(super) struct Records {
-    read: fn(&[Vec<u8>]) -> Record,
+    read: Reader,
     kept: Cache<Box<str>, Kept>,
 }
+
+/// Makes a record of the TXT records at a name; none if there are more than are read.
+type Reader = fn(Option<&[Vec<u8>]>) -> Record;
 
 /// What stands at a name.
 #[derive(Clone)]
@@ -54,7 +57,7 @@ struct Kept {
 impl Records {
     /// DKIM keys.
     pub fn dkim() -> Self {
-        Self::new(|texts| Record::Key(key::read(texts).map(Arc::new)))
+        Self::new(|texts| Record::Key(texts.map_or(Err(key::NOT_A_KEY), key::read).map(Arc::new)))
     }
 
     /// DMARC policy records.
@@ -62,13 +65,13 @@ impl Records {
         Self::new(read_dmarc)
     }
 
-    fn new(read: fn(&[Vec<u8>]) -> Record) -> Self {
+    fn new(read: Reader) -> Self {
         Self::bounded(read, RECORDS_OCTETS_MAX)
     }
 
     /// The oldest go first. The policy of the crate's own choice refuses new records once there is no room; the library,
     /// which reads from here, would then ask by itself.
-    fn bounded(read: fn(&[Vec<u8>]) -> Record, octets_max: u64) -> Self {
+    fn bounded(read: Reader, octets_max: u64) -> Self {
         let kept = Cache::builder()
             .eviction_policy(EvictionPolicy::lru())
             .weigher(|_, kept: &Kept| kept.octets)
@@ -102,14 +105,14 @@ impl Records {
         }
         let soon = Instant::now() + Duration::from_secs(RECORD_SECONDS_MIN);
         let (texts, valid_until) = match resolver.txt(&name).await {
-            Ok(texts) => (texts.records, texts.valid_until),
-            Err(DnsError::NoRecords { valid_until, .. }) => (Vec::new(), valid_until),
+            Ok(texts) => (Some(texts.records), texts.valid_until),
+            Err(DnsError::NoRecords { valid_until, .. }) => (Some(Vec::new()), valid_until),
             Err(error) if error.is_temporary() => return Err(error),
-            // A text that is no record of any kind.
-            Err(DnsError::TooLarge) => (vec![Vec::new()], soon),
-            Err(_) => (Vec::new(), soon),
+            Err(DnsError::TooLarge) => (None, soon),
+            Err(_) => (Some(Vec::new()), soon),
         };
-        let (record, texts_octets) = ((self.read)(&texts), texts.iter().map(Vec::len).sum::<usize>());
+        let record = (self.read)(texts.as_deref());
+        let texts_octets: usize = texts.iter().flatten().map(Vec::len).sum();
         let octets = u32::try_from(RECORD_OCTETS_MIN + OCTETS_FOR_EACH * texts_octets).unwrap_or(u32::MAX);
         self.kept.insert(name.into(), Kept { record: record.clone(), octets, valid_until: valid_until.max(soon) });
         Ok(record)
@@ -173,7 +176,8 @@ fn none() -> Txt {
 }
 
 /// RFC 9989 section 4.10.1: more than one policy record at a name are none.
-fn read_dmarc(texts: &[Vec<u8>]) -> Record {
+fn read_dmarc(texts: Option<&[Vec<u8>]>) -> Record {
+    let Some(texts) = texts else { return Record::Policy(Txt::Error(Error::ParseError)) };
     let mut records = texts.iter().filter_map(|text| Dmarc::parse(text).ok());
     Record::Policy(match (records.next(), records.next()) {
         (Some(record), None) => Txt::from(record),

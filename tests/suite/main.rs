@@ -10,6 +10,7 @@ mod crash_load;
 mod deadlines;
 mod demo;
 mod dialogues;
+mod dkim_server;
 mod dkim_suites;
 mod disturbance;
 mod foreign_dialogues;

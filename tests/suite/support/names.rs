@@ -25,6 +25,11 @@ impl Names {
     pub fn address(&self) -> SocketAddr {
         self.responder.address()
     }
+
+    /// How often this name was asked for.
+    pub fn queries(&self, name: &str) -> usize {
+        self.responder.queries(name)
+    }
 }
 
 /// A name server that takes every query, over UDP and over TCP, and answers none.
