@@ -60,16 +60,16 @@ impl Records {
         }
         let soon = Instant::now() + Duration::from_secs(NONE_SECONDS);
         let (texts, valid_until) = match resolver.txt(&name).await {
-            Ok(texts) => (texts.records, texts.valid_until),
-            Err(DnsError::NoRecords { valid_until, .. }) => (Vec::new(), valid_until),
+            Ok(texts) => (Some(texts.records), texts.valid_until),
+            Err(DnsError::NoRecords { valid_until, .. }) => (Some(Vec::new()), valid_until),
             Err(error) if error.is_temporary() => return Err(error),
-            // A text that is no key.
-            Err(DnsError::TooLarge) => (vec![Vec::new()], soon),
+            // More than is read.
+            Err(DnsError::TooLarge) => (None, soon),
             // No legal DNS name: there can be none.
-            Err(_) => (Vec::new(), soon),
+            Err(_) => (Some(Vec::new()), soon),
         };
-        let key = key::read(&texts).map(Arc::new);
-        let octets = RECORD_OCTETS_MIN + OCTETS_FOR_EACH * texts.iter().map(Vec::len).sum::<usize>();
+        let key = texts.as_deref().map_or(Err(key::NOT_A_KEY), key::read).map(Arc::new);
+        let octets = RECORD_OCTETS_MIN + OCTETS_FOR_EACH * texts.iter().flatten().map(Vec::len).sum::<usize>();
         let octets = u32::try_from(octets).unwrap_or(u32::MAX);
         self.kept.insert(name.into(), Kept { key: key.clone(), octets, valid_until });
         Ok(key)

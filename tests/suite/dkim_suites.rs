@@ -22,7 +22,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
-use crate::support::rsa::{self, PrivateKey};
+use crate::support::rsa::{self, PrivateKey, to_base64};
 use crate::support::shared;
 
 /// When the vectors that expire had not expired yet, in seconds since 1970.
@@ -342,17 +342,6 @@ fn go_msgauth() {
         }
     }
     report.conclude(5, 0);
-}
-
-fn to_base64(octets: &[u8]) -> String {
-    let mut text = Vec::new();
-    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for group in octets.chunks(3) {
-        let bits = group.iter().chain(&[0, 0]).take(3).fold(0_u32, |bits, octet| bits << 8 | u32::from(*octet));
-        let digit = |at: usize| if at > group.len() { b'=' } else { alphabet[(bits >> (18 - 6 * at) & 63) as usize] };
-        text.extend((0..4).map(digit));
-    }
-    String::from_utf8(text).expect("ASCII")
 }
 
 /// Signs with the library, not with our own canonical forms, and without From where there is none.

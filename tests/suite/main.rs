@@ -12,6 +12,7 @@ mod crash_load;
 mod deadlines;
 mod demo;
 mod dialogues;
+mod dkim_server;
 mod dkim_suites;
 mod disturbance;
 mod dmarc_suites;

@@ -20,7 +20,8 @@ pub(in crate::authentication) const RSA_BITS_MIN: usize = 1_024;
 /// RSA keys that our cryptography verifies with, in bits.
 pub(in crate::authentication) const RSA_BITS_MAX: usize = 8_192;
 
-const NOT_A_KEY: &str = "the key cannot be understood";
+/// What is there is broken.
+pub(in crate::authentication) const NOT_A_KEY: &str = "the key cannot be understood";
 
 /// A public key and what may be done with it.
 #[derive(Clone)]

@@ -34,6 +34,11 @@ impl Names {
         };
         self.responder.seen().iter().filter(|seen| below(seen)).count()
     }
+
+    /// How often this name was asked for.
+    pub fn queries(&self, name: &str) -> usize {
+        self.responder.queries(name)
+    }
 }
 
 /// A name server that takes every query, over UDP and over TCP, and answers none.

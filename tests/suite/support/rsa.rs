@@ -12,6 +12,18 @@ pub fn base64(text: &str) -> Vec<u8> {
     SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).expect("base 64").to_vec()
 }
 
+/// Octets to base 64.
+pub fn to_base64(octets: &[u8]) -> String {
+    let mut text = Vec::new();
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for group in octets.chunks(3) {
+        let bits = group.iter().chain(&[0, 0]).take(3).fold(0_u32, |bits, octet| bits << 8 | u32::from(*octet));
+        let digit = |at: usize| if at > group.len() { b'=' } else { alphabet[(bits >> (18 - 6 * at) & 63) as usize] };
+        text.extend((0..4).map(digit));
+    }
+    String::from_utf8(text).expect("ASCII")
+}
+
 /// Does this signature of these octets verify with the key, a SubjectPublicKeyInfo?
 pub fn verifies(key: &[u8], octets: &[u8], signature: &[u8], hash: HashAlgorithm) -> bool {
     let (modulus, exponent) = numbers(key);
