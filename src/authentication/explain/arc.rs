@@ -53,7 +53,7 @@ fn advice(arc: &ArcChain) -> String {
             "Nothing mends a chain once it is broken: the DKIM signature of the author has to last, or SPF has to pass."
                 .to_owned()
         }
-        _ if has("key ") => {
+        _ if has("key") => {
             "Let each sealer publish an RSA key of 2048 bits, without t=y, and seal with it.".to_owned()
         }
         _ => format!(
