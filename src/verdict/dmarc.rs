@@ -249,12 +249,17 @@ fn apply(wanted: Wanted, domain: String) -> (Disposition, Option<Objection>) {
     }
 }
 
-/// Does DMARC fail, or not tell, and is a message from this client taken all the same by this policy?
+/// Does DMARC fail, or not tell, and is a message from this client taken all the same by this policy? Who only observes takes
+/// it: were the failure counted in the score, it would be enforced after all.
 pub fn is_overridden(authentication: &Authentication, client: Option<IpAddr>, policy: &Policy) -> bool {
     let authentication = Some(authentication);
     let evidence = Evidence { authentication, client, dmarc_may_defer: false, score: 0.0 };
-    let by = judge_strictly(&evidence, policy).map(|(disposition, _)| (disposition.applied, disposition.by));
-    matches!(by, Some((Applied::None, Some(_))))
+    let judged = judge_strictly(&evidence, policy).map(|(disposition, _)| (disposition.applied, disposition.by));
+    match judged {
+        Some((Applied::None, by)) => by.is_some() || policy.dmarc == DmarcMode::Observe,
+        Some(_) => policy.dmarc == DmarcMode::Observe,
+        None => false,
+    }
 }
 
 /// Does somebody who is trusted speak for the message?

@@ -150,7 +150,7 @@ fn one_field_is_ours_and_it_is_ours_alone() {
     assert_eq!(found.len(), 3, "{found:#?}");
     let claims = ours(&stored);
     assert_eq!(claims.authserv_id, OURS);
-    assert_eq!(summary(&claims), ["spf=pass", "spf=none", "dkim=none", "dmarc=fail", "iprev=pass"]);
+    assert_eq!(summary(&claims), ["spf=pass", "spf=none", "dkim=none", "arc=fail", "dmarc=fail", "iprev=pass"]);
     let text = String::from_utf8_lossy(&stored.octets).into_owned();
     // Nothing else is touched: not the body, not the line that is no field, not what others said.
     assert!(text.contains(OTHERS) && text.ends_with(FORGED) && text.contains("\nno field, and behind it\n"), "{text}");

@@ -11,6 +11,7 @@ use mxkeep::authentication::SIGNATURES_MAX;
 use mxkeep::authentication::signing::Signer;
 use mxkeep::dns::responder::{Record, Zone};
 
+use crate::support::dialogue::Settings;
 use crate::support::names::Names;
 use crate::support::rsa::to_base64;
 use crate::support::server::{Options, Server};
@@ -18,7 +19,9 @@ use crate::support::server::{Options, Server};
 const MESSAGE: &str = "From: someone@signed.example\r\nSubject: hello\r\n\r\nHello!\r\n";
 
 fn server(dns: SocketAddr, configuration: &str) -> Server {
-    Server::start(Options { dns: Some(dns), configuration: configuration.to_owned(), ..Options::default() })
+    // A flood of signatures is large.
+    let settings = Settings { message_octets_max: 1 << 20, ..Settings::default() };
+    Server::start(Options { dns: Some(dns), configuration: configuration.to_owned(), settings, ..Options::default() })
 }
 
 fn send(server: &Server, octets: &[u8]) -> String {

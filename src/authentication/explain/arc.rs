@@ -53,9 +53,7 @@ fn advice(arc: &ArcChain) -> String {
             "Nothing mends a chain once it is broken: the DKIM signature of the author has to last, or SPF has to pass."
                 .to_owned()
         }
-        _ if has("key") => {
-            "Let each sealer publish an RSA key of 2048 bits, without t=y, and seal with it.".to_owned()
-        }
+        _ if has("key") => "Let each sealer publish an RSA key of 2048 bits, without t=y, and seal with it.".to_owned(),
         _ => format!(
             "{newest}, and each hop before it, has to seal after its last change, with rsa-sha256 and as RFC 8617 section \
              5.1 has it."
