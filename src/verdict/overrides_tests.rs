@@ -352,8 +352,9 @@ fn rules_are_told_of_what_is_taken_all_the_same() {
         (&forwarded, policy(DmarcMode::Enforce), false),
         (&forged(), trusting(DmarcMode::Enforce, None), false),
         (&forged(), none, true),
-        // To watch is not to trust.
-        (&forged(), policy(DmarcMode::Observe), false),
+        // Nor is it to be enforced by way of the score.
+        (&forged(), policy(DmarcMode::Observe), true),
+        (&found(MethodResult::Pass, Some(DmarcPolicy::Reject)), policy(DmarcMode::Observe), false),
         (&found(MethodResult::Fail, Some(DmarcPolicy::None)), policy(DmarcMode::Enforce), false),
         (&found(MethodResult::Pass, Some(DmarcPolicy::Reject)), trusting(DmarcMode::Enforce, None), false),
     ] {
