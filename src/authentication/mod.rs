@@ -35,6 +35,7 @@ use crate::dns::Resolver;
 use crate::message::Message;
 
 pub use authors::read as authors;
+use dkim::content::Content;
 pub use explain::Finding;
 pub use forged::is_forged;
 pub use results::{
@@ -128,9 +129,10 @@ impl Authenticator {
         let inner = self.share();
         let authors = authors::read(message);
         let accepts = inner.settings.into();
-        let dkim = dkim::verify(&inner.dkim, &inner.resolver, message, &authors, &accepts);
+        let content = Content::new(message);
+        let dkim = dkim::verify(&inner.dkim, &inner.resolver, &content, &authors, &accepts);
         // The policy records are on their way while the keys of DKIM and ARC are.
-        let arc = arc::verify(&inner, message);
+        let arc = arc::verify(&inner, &content);
         let walks = dmarc::prefetch(&inner, message, &authors, spf_domain);
         let (dkim, arc, walks, (SpfIdentities { spf, helo }, iprev)) = tokio::join!(dkim, arc, walks, client);
         let dmarc = dmarc::evaluate(&inner, &authors, &spf, &dkim.results, walks).await;

@@ -120,6 +120,23 @@ pub struct Dkim {
     pub key_bits: Option<usize>,
 }
 
+impl Dkim {
+    /// A signature of which nothing is known yet.
+    pub fn none(result: MethodResult) -> Self {
+        Dkim {
+            result,
+            domain: None,
+            selector: None,
+            identity: None,
+            algorithm: None,
+            signature: None,
+            reason: None,
+            testing: false,
+            key_bits: None,
+        }
+    }
+}
+
 /// What the author domain wants done with mail that fails (RFC 9989 section 4.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -9,6 +9,7 @@ use rcgen::PublicKeyData as _;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::dkim::canonical::{Canonicalization, hash_small_body, write_field, write_signature_field};
+use super::dkim::key::dns_name;
 use crate::address::Domain;
 use crate::message::{Field, Message};
 
@@ -29,8 +30,8 @@ impl SigningError {
 /// Signs messages for one domain with one key.
 pub struct Signer {
     key: DkimKey,
-    domain: Domain,
-    selector: String,
+    pub(super) domain: Domain,
+    pub(super) selector: String,
     dns_name: String,
     dns_record: String,
 }
@@ -54,7 +55,7 @@ impl Signer {
     }
 
     fn new(key: DkimKey, domain: &Domain, selector: &str, dns_record: String) -> Self {
-        let dns_name = format!("{selector}._domainkey.{domain}");
+        let dns_name = dns_name(selector, domain);
         Signer { key, domain: domain.clone(), selector: selector.to_owned(), dns_name, dns_record }
     }
 
@@ -68,6 +69,16 @@ impl Signer {
         &self.dns_record
     }
 
+    /// The name of its algorithm, as `a=` has it.
+    pub(super) fn algorithm(&self) -> &'static str {
+        self.key.algorithm().name()
+    }
+
+    /// The signature of these octets, in base64.
+    pub(super) fn sign_octets(&self, octets: &[u8]) -> Result<String, SigningError> {
+        Ok(base64(&self.key.sign(octets).map_err(SigningError::new)?))
+    }
+
     /// The message with a DKIM-Signature field on top (RFC 6376 section 5). Lines have to end with CRLF.
     pub fn sign(&self, octets: &[u8]) -> Result<Vec<u8>, SigningError> {
         let message = Message::new(octets.to_vec());
@@ -76,7 +87,7 @@ impl Signer {
         let names: Vec<_> = fields.iter().rev().map(|field| String::from_utf8_lossy(field.name)).collect();
         let mut signature = format!(
             "DKIM-Signature: v=1; a={}; d={}; s={};\r\n\tc=relaxed/relaxed; h={};\r\n\tbh={};\r\n\tb=",
-            self.key.algorithm().name(),
+            self.algorithm(),
             self.domain,
             self.selector,
             names.join(":"),
@@ -88,8 +99,7 @@ impl Signer {
         let own =
             Field { name: name.trim_end_matches(':').as_bytes(), body: body.as_bytes(), raw: signature.as_bytes() };
         write_signature_field(&own, body.len()..body.len(), Canonicalization::Relaxed, &mut signed);
-        let octets_signed = self.key.sign(signed.as_slice()).map_err(SigningError::new)?;
-        signature += &base64(&octets_signed);
+        signature += &self.sign_octets(&signed)?;
         signature += "\r\n";
         Ok([signature.as_bytes(), octets].concat())
     }

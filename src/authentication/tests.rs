@@ -27,9 +27,7 @@ struct World {
 
 impl World {
     async fn new(zone: Zone) -> Self {
-        let responder = Responder::start(zone).await.unwrap();
-        let resolver = Resolver::new(&[responder.address()]).unwrap();
-        let authenticator = Authenticator::new(resolver, domain("mx.example.net"), Settings::default());
+        let (responder, authenticator) = start(zone).await;
         World { responder, authenticator }
     }
 
@@ -52,7 +50,20 @@ impl World {
     }
 }
 
-fn domain(text: &str) -> Domain {
+/// A DNS server and an authenticator that asks it.
+pub(super) async fn start(zone: Zone) -> (Responder, Authenticator) {
+    let responder = Responder::start(zone).await.unwrap();
+    let resolver = Resolver::new(&[responder.address()]).unwrap();
+    (responder, Authenticator::new(resolver, domain("mx.example.net"), Settings::default()))
+}
+
+/// DKIM, DMARC and ARC of a message, without SPF and iprev.
+pub(super) async fn verify(authenticator: &Authenticator, octets: &[u8]) -> Authentication {
+    let spf = Spf::none(SpfIdentity::MailFrom, None);
+    authenticator.verify(&Message::new(octets.to_vec()), spf, Iprev::none(CLIENT.into())).await
+}
+
+pub(super) fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
 }
 

@@ -245,17 +245,7 @@ fn a_forwarder_is_known_by_what_was_checked() {
 }
 
 fn signature(result: MethodResult, name: &str) -> Dkim {
-    Dkim {
-        result,
-        domain: Some(domain(name)),
-        selector: None,
-        identity: None,
-        algorithm: None,
-        signature: None,
-        reason: None,
-        testing: false,
-        key_bits: None,
-    }
+    Dkim { domain: Some(domain(name)), ..Dkim::none(result) }
 }
 
 #[test]

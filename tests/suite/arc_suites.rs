@@ -10,6 +10,7 @@ use mxkeep::dns::responder::{Record, Responder, Zone};
 use mxkeep::message::Message;
 use serde::Deserialize;
 
+use crate::support::conformance::{json, report};
 use crate::support::shared;
 
 /// Tests that expect what an RFC forbids: what is expected instead, and why.
@@ -50,8 +51,7 @@ fn zone<'r>(records: impl Iterator<Item = (&'r str, &'r str)>) -> Zone {
 
 /// Runs the suite: how many tests it has, and what is not as expected.
 async fn run(path: &Path) -> (usize, Vec<String>) {
-    let text = std::fs::read_to_string(path).expect("the suite is there");
-    let scenarios: Vec<Scenario> = serde_json::from_str(&text).expect("scenarios");
+    let scenarios: Vec<Scenario> = json(path);
     let (mut count, mut different) = (0, Vec::new());
     for scenario in scenarios {
         let zone = zone(scenario.txt_records.iter().map(|(name, text)| (name.as_str(), text.as_str())));
@@ -82,10 +82,8 @@ async fn valimail() {
     let Some(path) = shared::suite("arc_suites", "arc-valimail/data/arc-validation-dev.json") else { return };
     let (count, different) = run(&path).await;
     let passed = count - different.len() - EXCLUDED.len();
-    println!("arc-valimail: {count} run, {passed} as the suite has it, {} excluded:", EXCLUDED.len());
-    for (name, expected, reason) in EXCLUDED {
-        println!("  {name} ({expected}): {reason}");
-    }
+    let reasons = EXCLUDED.iter().map(|(name, expected, reason)| format!("{name} ({expected}): {reason}"));
+    report("arc-valimail", count, passed, EXCLUDED.len(), reasons);
     assert!(different.is_empty(), "{different:#?}");
     assert_eq!((count, passed), (102, 101));
 }
@@ -107,7 +105,7 @@ async fn stalwart() {
             different.push(format!("{file}: {found:?}"));
         }
     }
-    println!("dkim-arc-stalwart-mail-auth: {count} run, {} passed, none excluded", count - different.len());
+    report("dkim-arc-stalwart-mail-auth (ARC)", count, count - different.len(), 0, []);
     assert!(different.is_empty(), "{different:#?}");
     assert_eq!(count, 2);
 }

@@ -5,6 +5,7 @@ use mxkeep::authentication::claims::{self, Claims};
 use mxkeep::dns::responder::{Record, Zone, reverse_name};
 use serde_json::Value;
 
+use crate::support::conformance::{json, report};
 use crate::support::maildir::Stored;
 use crate::support::names::Names;
 use crate::support::server::{Options, Server};
@@ -37,7 +38,7 @@ fn read(text: &str) -> Option<String> {
 fn another_parsers_test_strings() {
     let path = "authres-mail-authresults-perl/data/parser_cases.json";
     let Some(path) = shared::suite("authentication_results", path) else { return };
-    let suite: Value = serde_json::from_slice(&std::fs::read(path).expect("the suite")).expect("JSON");
+    let suite: Value = json(&path);
     let strings = |name: &str| -> Vec<String> {
         let texts = suite[name].as_array().expect("a list").iter();
         texts.map(|text| text.as_str().or(text["in"].as_str()).expect("a string").to_owned()).collect()
@@ -51,13 +52,13 @@ fn another_parsers_test_strings() {
         let otherwise = OTHERWISE.iter().find(|(other, _)| *other == text);
         assert_eq!(read(&text).is_some(), parses && otherwise.is_none(), "{text}");
         match otherwise {
-            Some((_, reason)) => excluded.push(format!("  {text:?}: {reason}")),
+            Some((_, reason)) => excluded.push(format!("{text:?}: {reason}")),
             None => passed += 1,
         }
     }
-    println!("{run} strings of another parser: {passed} passed, {} judged by RFC 8601 instead", excluded.len());
-    excluded.iter().for_each(|line| println!("{line}"));
-    assert_eq!((run, passed, excluded.len()), (14, 12, OTHERWISE.len()));
+    let otherwise = excluded.len();
+    report("authres-mail-authresults-perl", run, passed, otherwise, excluded);
+    assert_eq!((run, passed, otherwise), (14, 12, OTHERWISE.len()));
     // Appendix B.7 of the RFC, which stands there as well: everything in it is found.
     let commented = strings("parse_and_render").remove(0);
     assert_eq!(read(&commented).as_deref(), Some("foo.example.net 1; dkim=fail policy.expired=1362471462"));

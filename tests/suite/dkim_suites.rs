@@ -22,6 +22,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
+use crate::support::conformance::{self, json};
 use crate::support::rsa::{self, PrivateKey, to_base64};
 use crate::support::shared;
 
@@ -65,18 +66,14 @@ impl Report {
 
     /// Prints the line, and fails where anything differed.
     fn conclude(&self, run: usize, excluded: usize) {
-        let reasons: Vec<String> = self.excluded.iter().map(|(reason, count)| format!("{count} ({reason})")).collect();
-        println!(
-            "{}: {} run, {} passed, excluded: {}; the strict run refuses of them {:?}; {} by the book",
-            self.suite,
-            self.run,
-            self.run - self.different.len(),
-            if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") },
-            self.refused,
-            self.by_the_book,
-        );
+        let left_out = self.excluded.values().sum();
+        let reasons = self.excluded.iter().map(|(reason, count)| format!("{count} excluded: {reason}"));
+        let refused = self.refused.iter().map(|(reason, count)| format!("{count} refused by the strict run: {reason}"));
+        let by_the_book = Some(format!("{} verified by the book", self.by_the_book)).filter(|_| self.by_the_book > 0);
+        let passed = self.run - self.different.len();
+        conformance::report(self.suite, self.run, passed, left_out, reasons.chain(refused).chain(by_the_book));
         assert!(self.different.is_empty(), "{:#?}", self.different);
-        assert_eq!((self.run, self.excluded.values().sum::<usize>()), (run, excluded), "{}", self.suite);
+        assert_eq!((self.run, left_out), (run, excluded), "{}", self.suite);
     }
 }
 
@@ -226,8 +223,7 @@ fn mail_dkim_perl() {
     let Some(data) = shared::suite("dkim_suites", "dkim-mail-dkim-perl/data") else { return };
     let (zone, keys) = perl_zone(&data.join("FAKE_DNS.dat"));
     let (world, mut report) = (World::new(zone), Report::new("dkim-mail-dkim-perl"));
-    let expected: BTreeMap<String, Expected> =
-        serde_json::from_slice(&read(&data.join("expected.json"))).expect("JSON");
+    let expected: BTreeMap<String, Expected> = json(&data.join("expected.json"));
     assert_eq!(expected.len(), 79);
     let key = |dkim: &Dkim| {
         let (selector, domain) = (dkim.selector.as_ref()?, dkim.domain.as_ref()?);
@@ -303,7 +299,7 @@ struct GoIndex {
 fn go_msgauth() {
     let Some(data) = shared::suite("dkim_suites", "dkim-go-msgauth-converted/data") else { return };
     let Some(stalwart) = shared::suite("dkim_suites", "dkim-arc-stalwart-mail-auth/data/dkim") else { return };
-    let index: GoIndex = serde_json::from_slice(&read(&data.join("index.json"))).expect("JSON");
+    let index: GoIndex = json(&data.join("index.json"));
     let others = texts(&stalwart.join("001.txt")) + &texts(&stalwart.join("002.txt"));
     let mut zone = Zone::default();
     for (name, constant) in [

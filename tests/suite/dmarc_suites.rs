@@ -15,6 +15,7 @@ use mxkeep::dns::responder::{Record as ZoneRecord, Responder, Zone};
 use mxkeep::message::Message;
 use serde_json::Value;
 
+use crate::support::conformance::{self, json};
 use crate::support::shared;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -53,20 +54,14 @@ const FROM_OTHERWISE: &[(&str, &str, Authors)] = &[
     ("joe@joe.com, ace@ace.com", "two author domains are not one (section 5.3.1)", Authors::Several),
 ];
 
-fn json(path: &Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(path).expect("the suite is there")).expect("JSON")
-}
-
 /// A table of text.
 fn rows(path: &Path) -> Vec<Vec<String>> {
-    serde_json::from_value(json(path)).expect("rows of text")
+    json(path)
 }
 
 fn report(suite: &str, count: usize, excluded: &[(&str, &str)]) {
-    println!("{suite}: {count} rows, {} as expected, {} excluded", count - excluded.len(), excluded.len());
-    for (row, reason) in excluded {
-        println!("    {row}: {reason}");
-    }
+    let reasons = excluded.iter().map(|(row, reason)| format!("{row}: {reason}"));
+    conformance::report(suite, count, count - excluded.len(), excluded.len(), reasons);
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -132,7 +127,7 @@ fn dmarcbis() {
     let zone = read_zone(&std::fs::read_to_string(zone).expect("a zone"));
     let count = block_on(async {
         let (world, mut count) = (World::new(zone).await, 0);
-        for kind in json(&cases).as_array().expect("a list") {
+        for kind in json::<Value>(&cases).as_array().expect("a list") {
             let empty = Vec::new();
             for (domain, expected) in kind["cases"].as_object().into_iter().flatten() {
                 let expected = expected.as_str().and_then(|text| text.split(' ').next()).expect("a domain");

@@ -8,6 +8,7 @@ use mxkeep::authentication::spf::{Outcome, Sender, check_host};
 use mxkeep::dns::Resolver;
 use mxkeep::dns::responder::Responder;
 
+use crate::support::conformance::report;
 use crate::support::shared;
 use crate::support::spf_suite::{Case, scenarios};
 
@@ -67,7 +68,7 @@ fn run(path: &std::path::Path) -> (usize, Vec<(String, String)>) {
 fn rfc7208() {
     let Some(path) = shared::find("spf_suites", "suites/spf-openspf/data/rfc7208-tests.yml") else { return };
     let (count, different) = run(&path);
-    println!("rfc7208-tests.yml: {} of {count} as expected", count - different.len());
+    report("rfc7208-tests.yml", count, count - different.len(), 0, []);
     assert_eq!(count, 203);
     assert!(different.is_empty(), "{different:#?}");
 }
@@ -78,11 +79,8 @@ fn rfc4408() {
     let (count, mut different) = run(&path);
     let before = different.len();
     different.retain(|(name, _)| !CHANGED.iter().any(|(changed, _)| changed == name));
-    println!(
-        "rfc4408-tests.yml: {} of {count} as expected, {} changed by RFC 7208",
-        count - before,
-        before - different.len()
-    );
+    let changed = CHANGED.iter().map(|(name, section)| format!("{name}: {section}"));
+    report("rfc4408-tests.yml", count, count - before, before - different.len(), changed);
     assert!(different.is_empty(), "{different:#?}");
     assert_eq!(before, CHANGED.len(), "a row that no longer differs");
 }

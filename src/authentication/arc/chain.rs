@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use super::Reason;
-use super::canonical::{BodyHash, Canonicalization, relaxed_field};
-use super::header::{Header, own_form};
 use super::keys::Keys;
 use super::set::{ChainValidation, MessageSignature, Set};
 use crate::authentication::Inner;
-use crate::message::{Field, Message};
+use crate::authentication::dkim::canonical::{Canonicalization, write_field, write_signature_field};
+use crate::authentication::dkim::content::Content;
 
 /// Why a chain does not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub enum Trouble {
 
 /// Verifies the chain of these sets, the oldest first. What is handed back is the lowest instance whose message signature
 /// still verifies; 0 where all do.
-pub async fn verify(inner: &Arc<Inner>, message: &Message, sets: &[Set<'_>]) -> Result<u32, Trouble> {
+pub async fn verify(inner: &Arc<Inner>, content: &Content<'_>, sets: &[Set<'_>]) -> Result<u32, Trouble> {
     let fails = |reason| Err(Trouble::Fails(reason));
     if let Some(reason) = inconsistent(sets) {
         return fails(reason);
@@ -31,17 +30,15 @@ pub async fn verify(inner: &Arc<Inner>, message: &Message, sets: &[Set<'_>]) -> 
         Ok(signed) => signed,
         Err(reason) => return fails(reason),
     };
-    let mut bodies = Bodies::new(message.body());
-    if !bodies.matches(signed).await {
+    if !has_body(content, signed).await {
         return fails("the body was changed since the newest set was added");
     }
     let seals = sets.iter().map(|set| &set.seal.1.signature);
     let of_older = older.iter().rev().filter_map(|set| Some(&set.message.1.as_ref().ok()?.signature));
     let keys = Keys::fetch(inner, seals.chain([&signed.signature]).chain(of_older)).await;
-    let header = Header::new(message);
     // What fails is said before what nobody can tell.
     let mut unknown = None;
-    for outcome in [check_message(&keys, &header, newest), check_seals(&keys, sets).await] {
+    for outcome in [check_message(&keys, content, newest), check_seals(&keys, sets).await] {
         match outcome {
             Ok(()) => {}
             Err(Trouble::Unknown(reason)) => unknown = unknown.or(Some(reason)),
@@ -50,7 +47,7 @@ pub async fn verify(inner: &Arc<Inner>, message: &Message, sets: &[Set<'_>]) -> 
     }
     match unknown {
         Some(reason) => Err(Trouble::Unknown(reason)),
-        None => Ok(oldest_pass(&keys, &header, &mut bodies, sets).await),
+        None => Ok(oldest_pass(&keys, content, sets).await),
     }
 }
 
@@ -78,72 +75,41 @@ async fn check_seals(keys: &Keys, sets: &[Set<'_>]) -> Result<(), Trouble> {
         let (field, seal) = &set.seal;
         // Section 5.1.1: all sets up to its own, each in this order.
         for field in [set.results, set.message.0] {
-            relaxed_field(field.name, field.body, &mut below);
+            write_field(&field, Canonicalization::Relaxed, &mut below);
         }
-        let own = own_form(*field, &seal.signature.range, Canonicalization::Relaxed);
-        let sealed = [below.as_slice(), &own].concat();
+        let mut sealed = below.clone();
+        write_signature_field(field, seal.signature.range.clone(), Canonicalization::Relaxed, &mut sealed);
         match keys.verify(&seal.signature, &sealed, "a seal does not verify") {
             Ok(()) => {}
             Err(Trouble::Unknown(reason)) => outcome = outcome.and(Err(Trouble::Unknown(reason))),
             Err(fails) => return Err(fails),
         }
-        relaxed_field(field.name, field.body, &mut below);
+        write_field(field, Canonicalization::Relaxed, &mut below);
     }
     outcome
 }
 
 /// Verifies the header part of a set's message signature (step 4).
-fn check_message(keys: &Keys, header: &Header, set: &Set) -> Result<(), Trouble> {
+fn check_message(keys: &Keys, content: &Content, set: &Set) -> Result<(), Trouble> {
     let (field, signed) = (set.message.0, set.message.1.as_ref().map_err(|reason| Trouble::Fails(reason))?);
-    let octets = signed_octets(header, field, signed);
+    let octets = content.signed(&signed.names, field, signed.signature.range.clone(), signed.header);
     keys.verify(&signed.signature, &octets, "the newest message signature does not verify: the header was changed")
 }
 
-/// What a message signature signs (RFC 6376 section 3.7).
-fn signed_octets(header: &Header, field: Field, signed: &MessageSignature) -> Vec<u8> {
-    let mut octets = header.signed(&signed.names, Some(field), signed.header);
-    let own = own_form(field, &signed.signature.range, signed.header);
-    octets.extend_from_slice(&own);
-    octets
-}
-
 /// How far back message signatures verify (step 5). A broken one does not break the chain.
-async fn oldest_pass(keys: &Keys, header: &Header<'_>, bodies: &mut Bodies<'_>, sets: &[Set<'_>]) -> u32 {
+async fn oldest_pass(keys: &Keys, content: &Content<'_>, sets: &[Set<'_>]) -> u32 {
     let older = sets.len().saturating_sub(1);
     for (instance, set) in (1..).zip(sets.iter().take(older)).collect::<Vec<(u32, _)>>().into_iter().rev() {
         tokio::task::yield_now().await;
         let Ok(signed) = &set.message.1 else { return instance + 1 };
-        if !bodies.matches(signed).await || check_message(keys, header, set).is_err() {
+        if !has_body(content, signed).await || check_message(keys, content, set).is_err() {
             return instance + 1;
         }
     }
     0
 }
 
-/// The hashes of a body, each made when it is asked for and kept.
-struct Bodies<'b> {
-    body: &'b [u8],
-    hashes: Vec<(Canonicalization, Vec<u8>)>,
-}
-
-impl<'b> Bodies<'b> {
-    fn new(body: &'b [u8]) -> Self {
-        Bodies { body, hashes: Vec::new() }
-    }
-
-    /// Is this the body that was signed?
-    async fn matches(&mut self, signed: &MessageSignature) -> bool {
-        let known = self.hashes.iter().find(|(canonicalization, _)| *canonicalization == signed.body);
-        if let Some((_, hash)) = known {
-            return *hash == signed.body_hash;
-        }
-        let mut body = BodyHash::new(self.body, signed.body);
-        while body.advance() {
-            tokio::task::yield_now().await;
-        }
-        let hash = body.finish();
-        let matches = hash == signed.body_hash;
-        self.hashes.push((signed.body, hash));
-        matches
-    }
+/// Is this the body that was signed?
+async fn has_body(content: &Content<'_>, signed: &MessageSignature) -> bool {
+    content.body_hash(signed.body, signed.signature.algorithm, None).await.hash == signed.body_hash
 }

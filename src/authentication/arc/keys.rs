@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::chain::Trouble;
 use super::set::Signature;
 use super::{KEYS_MAX, Reason};
-use crate::authentication::dkim::key::{Key, RSA_BITS_MAX, RSA_BITS_MIN};
+use crate::authentication::dkim::key::{Key, RSA_BITS_MAX, RSA_BITS_MIN, dns_name};
 use crate::authentication::{DKIM_SECONDS_MAX, Inner};
 
 /// The keys of one message, by their names in DNS.
@@ -55,9 +55,8 @@ impl Keys {
     }
 }
 
-/// Where a signature's key stands (RFC 6376 section 3.6.2.1).
 fn name(signature: &Signature) -> String {
-    format!("{}._domainkey.{}", signature.selector, signature.domain)
+    dns_name(signature.selector.as_str(), &signature.domain)
 }
 
 /// The key, if signatures like this one count under it.

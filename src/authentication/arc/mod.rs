@@ -3,18 +3,16 @@
 //! *Does:* reads the sets strictly, looks all keys up at once, verifies the newest message signature and every seal
 //! (section 5.2), and finds the oldest message signature that still verifies.
 //! *Guarantees:* work is bounded whatever a header says: [`SETS_MAX`], [`KEYS_MAX`], octets of fields and header; nothing is
-//! looked up for a chain that fails without keys. What is signed is put together here, octet by octet, and only the
-//! signature itself is the library's to verify. A key that cannot be had makes temperror, never pass.
+//! looked up for a chain that fails without keys. Tags, canonical forms and what is signed are read and put together as for
+//! DKIM, octet by octet, and only the signature itself is the library's to verify. A key that cannot be had makes
+//! temperror, never pass.
 //! *Stricter than the RFC:* `l=` never counts, nor do keys that their domain is only testing (`t=y`).
 //! *Not the library's chain evaluation:* it panics on what it did not expect, asks for one key after the other, and lets
 //! pass what RFC 8617 section 5.2 fails: tags that occur twice, `l=`, rsa-sha1, signatures that leave out From.
 
-pub(super) mod canonical;
 mod chain;
-pub(super) mod header;
 mod keys;
 mod set;
-mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -22,40 +20,36 @@ use std::sync::Arc;
 
 use self::set::Set;
 use super::claims::{self, Claim};
+use super::dkim::content::Content;
+use super::dkim::signature::TAG_OCTETS_MAX;
 use super::results::printable;
 use super::{ArcChain, ArcSet, Inner, MethodResult};
 use crate::address::Domain;
-use crate::message::{HEADER_FIELDS_MAX, HEADER_OCTETS_MAX, Message};
 
 /// Sets that a chain may have (RFC 8617 section 4.2.1).
 const SETS_MAX: usize = 50;
 /// Keys of one message that are looked up: one for each set and for the newest message signature; older message signatures
 /// hardly ever have others.
 const KEYS_MAX: usize = 64;
-/// The longest field of a set, in octets.
-const FIELD_OCTETS_MAX: usize = 16_384;
-/// Names that `h=` may list.
-const SIGNED_NAMES_MAX: usize = 256;
-/// The longest `s=` that is kept, in octets.
-const SELECTOR_OCTETS_MAX: usize = 256;
 
 /// Why a chain is no pass, in words for an operator.
 type Reason = &'static str;
 
 /// The chain of a message. Without ARC fields nothing is done.
-pub(super) async fn verify(inner: &Arc<Inner>, message: &Message) -> ArcChain {
+pub(super) async fn verify(inner: &Arc<Inner>, content: &Content<'_>) -> ArcChain {
+    let message = content.message();
     if !message.fields().any(|field| set::is_arc(&field)) {
         return ArcChain::none();
     }
     let failed = |reason| ArcChain { result: MethodResult::Fail, reason: Some(reason), ..ArcChain::none() };
-    if message.header().len() > HEADER_OCTETS_MAX || message.fields().nth(HEADER_FIELDS_MAX).is_some() {
+    if content.is_oversized() {
         return failed("the header is too large");
     }
     let sets = match set::read(message) {
         Ok(sets) => sets,
         Err(reason) => return failed(reason),
     };
-    let outcome = chain::verify(inner, message, &sets).await;
+    let outcome = chain::verify(inner, content, &sets).await;
     let (result, oldest_pass, reason) = match outcome {
         Ok(oldest_pass) => (MethodResult::Pass, Some(oldest_pass), None),
         Err(chain::Trouble::Fails(reason)) => (MethodResult::Fail, None, Some(reason)),
@@ -69,7 +63,7 @@ fn describe((instance, set): (u32, &Set)) -> ArcSet {
     ArcSet {
         instance,
         sealer: Some(signature.domain.clone()),
-        selector: Some(printable(signature.selector.as_str(), SELECTOR_OCTETS_MAX)),
+        selector: Some(printable(signature.selector.as_str(), TAG_OCTETS_MAX)),
         dmarc_passed_for: dmarc_passed_for(set.claims),
     }
 }

@@ -2,14 +2,17 @@
 //! 5.2). No cryptography.
 
 use std::ops::Range;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use mail_auth::common::crypto::Algorithm;
 
-use super::canonical::Canonicalization;
-use super::tags::{Tags, base64, number, trim};
-use super::{FIELD_OCTETS_MAX, Reason, SETS_MAX, SIGNED_NAMES_MAX};
+use super::{Reason, SETS_MAX};
 use crate::address::Domain;
+use crate::authentication::dkim::canonical::Canonicalization;
+use crate::authentication::dkim::clock;
+use crate::authentication::dkim::signature::{
+    FIELD_OCTETS_MAX, canonicalization, digits, domain, expiry, is_key_in_dns, signed_names,
+};
+use crate::authentication::dkim::tags::{TIME_DIGITS_MAX, Tags, base64, number};
 use crate::message::{Field, Message};
 
 /// One set.
@@ -163,7 +166,7 @@ fn whole(parts: Parts<'_>) -> Result<Set<'_>, Reason> {
 
 /// `1` to `50`, in one or two digits (section 4.2.1).
 fn instance(text: &str) -> Option<usize> {
-    number(text).filter(|_| text.len() <= 2).map(|number| number as usize).filter(|at| (1..=SETS_MAX).contains(at))
+    number(text, 2).map(|number| number as usize).filter(|at| (1..=SETS_MAX).contains(at))
 }
 
 fn tagged_instance(tags: &Tags) -> Option<usize> {
@@ -210,16 +213,13 @@ fn signature(tags: &Tags) -> Result<Signature, Reason> {
         Some("rsa-sha1") => return Err("rsa-sha1 is not accepted"),
         _ => return Err("the signing algorithm is not known"),
     };
-    let name = |tag| tags.get(tag).and_then(|name| Domain::from_unicode(name).ok());
-    if tags.get("t").is_some_and(|seconds| number(seconds).is_none()) {
-        return Err("t= is no number");
-    }
+    digits(tags, "t", TIME_DIGITS_MAX, "t= is not a time")?;
     Ok(Signature {
         algorithm,
-        domain: name("d").ok_or("d= is not a domain")?,
-        selector: name("s").ok_or("s= is not a selector")?,
+        domain: tags.get("d").and_then(domain).ok_or("d= is not a domain")?,
+        selector: tags.get("s").and_then(|text| Domain::from_unicode(text).ok()).ok_or("s= is not a selector")?,
         octets: tags.get("b").and_then(base64).ok_or("b= is not base64")?,
-        range: tags.range("b").ok_or("b= is missing")?,
+        range: tags.place("b").ok_or("b= is missing")?,
     })
 }
 
@@ -238,12 +238,12 @@ fn seal(tags: &Tags) -> Result<Seal, Reason> {
 }
 
 fn message_signature(tags: &Tags) -> Result<MessageSignature, Reason> {
-    let (header, body) = canonicalizations(tags.get("c")).ok_or("the canonicalization is not known")?;
+    let (header, body) = canonicalization(tags).ok_or("the canonicalization is not known")?;
     // RFC 6376 section 8.2: text could be added behind what was signed.
     if tags.get("l").is_some() {
         return Err("l= is not accepted");
     }
-    if tags.get("q").is_some_and(|methods| !methods.split(':').any(|method| trim(method) == "dns/txt")) {
+    if !is_key_in_dns(tags) {
         return Err("the key is not in DNS");
     }
     Ok(MessageSignature {
@@ -255,45 +255,20 @@ fn message_signature(tags: &Tags) -> Result<MessageSignature, Reason> {
     })
 }
 
-/// The signature, if `x=` is not in the past, nor before `t=` (RFC 6376 section 3.5).
+/// The signature, if `x=` is not in the past.
 fn unexpired(tags: &Tags) -> Result<Signature, Reason> {
-    let Some(until) = tags.get("x") else { return signature(tags) };
-    let until = number(until).ok_or("x= is no number")?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    match tags.get("t").and_then(number) {
-        Some(from) if until <= from => Err("x= is not later than t="),
-        _ if until < now => Err("the message signature has expired"),
+    match expiry(tags)? {
+        Some(until) if until <= clock() => Err("the message signature has expired"),
         _ => signature(tags),
     }
 }
 
-/// Of the header, and of the body.
-fn canonicalizations(value: Option<&str>) -> Option<(Canonicalization, Canonicalization)> {
-    let one = |name: &str| match name {
-        "simple" => Some(Canonicalization::Simple),
-        "relaxed" => Some(Canonicalization::Relaxed),
-        _ => None,
-    };
-    match value {
-        None => Some((Canonicalization::Simple, Canonicalization::Simple)),
-        Some(value) => {
-            let (header, body) = value.split_once('/').unwrap_or((value, "simple"));
-            Some((one(header)?, one(body)?))
-        }
-    }
-}
-
-/// The signed names, in lower case.
+/// The signed names, in lower case. A seal must not be among them (section 4.1.2).
 fn names(list: &str) -> Result<Vec<String>, Reason> {
-    let names: Vec<String> = list.split(':').take(SIGNED_NAMES_MAX + 1).map(|n| trim(n).to_ascii_lowercase()).collect();
-    let has = |wanted: &str| names.iter().any(|name| name == wanted);
-    match () {
-        () if names.len() > SIGNED_NAMES_MAX => Err("h= lists too many names"),
-        // RFC 6376 section 5.4.
-        () if !has("from") => Err("From is not signed"),
-        // Section 4.1.2.
-        () if has("arc-seal") => Err("the message signature signs a seal"),
-        () => Ok(names),
+    let names = signed_names(list)?;
+    match names.iter().any(|name| name == "arc-seal") {
+        true => Err("the message signature signs a seal"),
+        false => Ok(names),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::message::Field;
 const SLICE_OCTETS: usize = 131_072;
 
 /// How much may change on the way (RFC 6376 section 3.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::authentication) enum Canonicalization {
     /// Next to nothing.
     Simple,
@@ -202,8 +202,9 @@ pub(in crate::authentication) fn write_signature_field(
     }
 }
 
-/// RFC 6376 section 3.4.2, without the line end.
-fn write_relaxed(name: &[u8], body: &[u8], out: &mut Vec<u8>) {
+/// Writes a header field in relaxed form (RFC 6376 section 3.4.2), without the line end. `body` is what stands behind the
+/// colon.
+pub(in crate::authentication) fn write_relaxed(name: &[u8], body: &[u8], out: &mut Vec<u8>) {
     out.extend(name.iter().map(u8::to_ascii_lowercase));
     out.push(b':');
     let start = out.len();
@@ -258,7 +259,9 @@ mod tests {
         for body in [
             "",
             "\r\n",
+            "\r\n\r\n",
             " \r\n\t\r\n",
+            " \r\n\t",
             "text",
             "text\r\n",
             "text\r\n\r\n",
@@ -300,6 +303,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn white_space_counts_as_far_as_the_canonicalization_says() {
+        use Canonicalization::{Relaxed, Simple};
+        for (one, other, relaxed, simple) in [
+            (&b" C \r\nD \t E\r\n\r\n\r\n"[..], &b" C\r\nD E\r\n"[..], true, false),
+            (b"a\r\n\r\n", b"a", true, true),
+            (b"a \r\n \r\n", b"a", true, false),
+            (b" a", b"a", false, false),
+            (b"a\r\n b", b"a\r\nb", false, false),
+            (b"a\r\n\r\nb", b"a\r\n \t\r\nb", true, false),
+            // The library takes these for the same.
+            (b"a\rb", b"ab", false, false),
+            (b"a\nb", b"a\r\nb", false, false),
+            (b"a\r", b"a", false, false),
+            (b"a\n", b"a", false, false),
+            (b"a\x0Cb", b"a b", false, false),
+        ] {
+            for (canonicalization, expected) in [(Relaxed, relaxed), (Simple, simple)] {
+                let same = hash(one, canonicalization).await == hash(other, canonicalization).await;
+                assert_eq!(same, expected, "{one:?} {canonicalization:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_length_ends_what_is_hashed() {
         let plain = hash_body(b"one\r\n", Canonicalization::Simple, HashAlgorithm::Sha256, None).await;
         let part = hash_body(b"one\r\ntwo\r\n", Canonicalization::Simple, HashAlgorithm::Sha256, Some(5)).await;
@@ -313,14 +340,16 @@ mod tests {
     #[test]
     fn fields_in_canonical_form() {
         // RFC 6376 section 3.4.5.
-        let message = Message::new(b"A: X\r\nB : Y\t\r\n\tZ  \r\nC:\r\n \t\r\n folded  twice \r\nD:\r\n\r\n".to_vec());
+        let message = Message::new(
+            b"A: X\r\nB : Y\t\r\n\tZ  \r\nC:\r\n \t\r\n folded  twice \r\nD:\r\nE: a\x0Cb\rc\r\n\r\n".to_vec(),
+        );
         let (mut simple, mut relaxed) = (Vec::new(), Vec::new());
         for field in message.fields() {
             write_field(&field, Canonicalization::Simple, &mut simple);
             write_field(&field, Canonicalization::Relaxed, &mut relaxed);
         }
         assert_eq!(simple, message.header());
-        assert_eq!(String::from_utf8(relaxed).unwrap(), "a:X\r\nb:Y Z\r\nc:folded twice\r\nd:\r\n");
+        assert_eq!(String::from_utf8(relaxed).unwrap(), "a:X\r\nb:Y Z\r\nc:folded twice\r\nd:\r\ne:a\x0Cb\rc\r\n");
     }
 
     #[test]

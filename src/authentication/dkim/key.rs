@@ -11,6 +11,7 @@ use mail_auth::common::parse::TxtRecordParser as _;
 use mail_auth::common::verify::DomainKey;
 
 use super::tags::{Tags, base64, items};
+use crate::address::Domain;
 use crate::authentication::signing;
 
 /// An Ed25519 key, in octets (RFC 8032 section 5.1.5).
@@ -54,6 +55,11 @@ impl Key {
             true => None,
         }
     }
+}
+
+/// Where a key stands (RFC 6376 section 3.6.2.1).
+pub(in crate::authentication) fn dns_name(selector: &str, domain: &Domain) -> String {
+    format!("{selector}._domainkey.{domain}")
 }
 
 /// What the TXT records at a name say. RFC 6376 section 3.6.2.2 leaves several keys undefined: they are none.

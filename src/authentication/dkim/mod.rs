@@ -7,21 +7,21 @@
 //! *RFC:* 6376; 8301 (rsa-sha1 and short keys); 8463 (Ed25519); 8616 (U-labels).
 
 pub(super) mod canonical;
+pub(super) mod content;
 pub(super) mod key;
-mod signature;
+pub(super) mod signature;
 pub(super) mod tags;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mail_auth::common::crypto::{Algorithm, HashAlgorithm};
+use mail_auth::common::crypto::Algorithm;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use self::canonical::{BodyHash, Canonicalization, hash_body, write_field, write_signature_field};
+use self::content::Content;
 use self::key::{Key, RSA_BITS_MAX, RSA_BITS_MIN};
 use self::signature::Signature;
 use super::records::{KeyRecord, Records};
@@ -31,10 +31,6 @@ use crate::message::{Field, Message};
 
 /// DKIM-Signature fields that are parsed at all.
 const PARSED_MAX: usize = 100;
-/// Header fields of a message whose signatures are verified: each signed name is looked for among them.
-const FIELDS_MAX: usize = 2_000;
-/// The header of a message whose signatures are verified, in octets: each signature may have all of it hashed.
-const HEADER_OCTETS_MAX: usize = 1_048_576;
 
 /// Which signatures may pass. The default is strict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +62,13 @@ impl From<Settings> for Accepts {
 
 impl Accepts {
     fn seconds(&self) -> u64 {
-        let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.now.unwrap_or_else(clock)
     }
+}
+
+/// The clock's time, in seconds since 1970.
+pub(super) fn clock() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// What became of a message's signatures.
@@ -95,34 +95,30 @@ type KeyFound = Result<Arc<Key>, Verdict>;
 
 /// Verifies the signatures of a message: one result for each that is looked at, those of `authors` first.
 pub async fn check(resolver: &Resolver, message: &Message, authors: &Authors, accepts: &Accepts) -> Vec<Dkim> {
-    verify(&Records::new(), resolver, message, authors, accepts).await.results
+    verify(&Records::new(), resolver, &Content::new(message), authors, accepts).await.results
 }
 
 /// What a DKIM-Signature field signs: the canonical header and itself (RFC 6376 section 3.7), and `b=`. None where the field
 /// cannot be understood. For who verifies with other cryptography.
 pub fn signed_octets(message: &Message, field: Field<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
     let signature = signature::read(field).1.ok()?;
-    let fields: Vec<Field> = message.fields().collect();
-    Some((signed_header(&fields, &signature), signature.signature))
+    Some((signed_header(&Content::new(message), &signature), signature.signature))
 }
 
 pub(super) async fn verify(
     records: &Records,
     resolver: &Resolver,
-    message: &Message,
+    content: &Content<'_>,
     authors: &Authors,
     accepts: &Accepts,
 ) -> Verified {
-    let fields: Vec<Field> = message.fields().take(FIELDS_MAX + 1).collect();
-    let oversized = message.header().len() > HEADER_OCTETS_MAX || fields.len() > FIELDS_MAX;
-    let (mut candidates, ignored) = select(message, &fields, authors, accepts);
-    if oversized {
+    let (mut candidates, ignored) = select(content.message(), authors, accepts);
+    if content.is_oversized() {
         for candidate in &mut candidates {
             candidate.signature = Err((MethodResult::PermError, "the header is too large"));
         }
     }
     let keys = fetch_keys(records, resolver, &candidates).await;
-    let mut bodies = Bodies { body: message.body(), hashes: HashMap::new() };
     for (at, (candidate, key)) in candidates.iter_mut().zip(keys).enumerate() {
         if at > 0 {
             // Others get their turn.
@@ -134,7 +130,7 @@ pub(super) async fn verify(
             (_, Err(verdict)) => Err(verdict),
             (Ok(signature), Ok(key)) => {
                 (dkim.testing, dkim.key_bits) = (key.testing, key.bits);
-                check_signature(&fields, &mut bodies, signature, &key, accepts).await
+                check_signature(content, signature, &key, accepts).await
             }
         };
         (dkim.result, dkim.reason) = match verdict {
@@ -147,25 +143,10 @@ pub(super) async fn verify(
 
 /// The signatures to look at: those that may pass first, those of the author domain before others; and how many are left
 /// out.
-fn select<'m>(
-    message: &'m Message,
-    fields: &[Field<'m>],
-    authors: &Authors,
-    accepts: &Accepts,
-) -> (Vec<Candidate<'m>>, usize) {
-    let is_signature = |field: &Field| field.is("DKIM-Signature");
-    let (first, count): (Vec<Field>, _) = match fields.len() > FIELDS_MAX {
-        true => {
-            let signatures = || message.fields().filter(is_signature);
-            (signatures().take(PARSED_MAX).collect(), signatures().count())
-        }
-        false => {
-            let signatures = || fields.iter().copied().filter(is_signature);
-            (signatures().take(PARSED_MAX).collect(), signatures().count())
-        }
-    };
-    let mut candidates: Vec<Candidate> = first
-        .into_iter()
+fn select<'m>(message: &'m Message, authors: &Authors, accepts: &Accepts) -> (Vec<Candidate<'m>>, usize) {
+    let signatures = || message.fields().filter(|field| field.is("DKIM-Signature"));
+    let mut candidates: Vec<Candidate> = signatures()
+        .take(PARSED_MAX)
         .map(|field| {
             let (dkim, signature) = signature::read(field);
             let signature = signature.map_err(|reason| (MethodResult::PermError, reason));
@@ -182,7 +163,7 @@ fn select<'m>(
         }
     });
     candidates.truncate(SIGNATURES_MAX);
-    let ignored = count - candidates.len();
+    let ignored = signatures().count() - candidates.len();
     (candidates, ignored)
 }
 
@@ -216,7 +197,7 @@ async fn fetch_keys(records: &Records, resolver: &Resolver, candidates: &[Candid
     let mut lookups = JoinSet::new();
     for (at, (candidate, found)) in candidates.iter().zip(&mut keys).enumerate() {
         let Ok(signature) = &candidate.signature else { continue };
-        let name = format!("{}._domainkey.{}", signature.selector, signature.domain);
+        let name = key::dns_name(signature.selector.as_str(), &signature.domain);
         if let Some(known) = records.known_key(&name) {
             *found = conclude_lookup(Ok(known));
             continue;
@@ -241,34 +222,15 @@ fn conclude_lookup(key: Result<KeyRecord, DnsError>) -> KeyFound {
     }
 }
 
-/// Body hashes that were taken.
-struct Bodies<'m> {
-    body: &'m [u8],
-    hashes: HashMap<(bool, bool, Option<u64>), BodyHash>,
-}
-
-impl Bodies<'_> {
-    async fn hash(&mut self, signature: &Signature<'_>) -> &BodyHash {
-        let algorithm = HashAlgorithm::from(signature.algorithm);
-        let kind = (signature.body == Canonicalization::Relaxed, algorithm == HashAlgorithm::Sha256, signature.length);
-        let hash = match self.hashes.remove(&kind) {
-            Some(hash) => hash,
-            None => hash_body(self.body, signature.body, algorithm, signature.length).await,
-        };
-        self.hashes.entry(kind).or_insert(hash)
-    }
-}
-
 /// RFC 6376 sections 6.1.2 and 6.1.3. What is not accepted comes before what is costly.
 async fn check_signature(
-    fields: &[Field<'_>],
-    bodies: &mut Bodies<'_>,
+    content: &Content<'_>,
     signature: &Signature<'_>,
     key: &Key,
     accepts: &Accepts,
 ) -> Result<(), Verdict> {
     check_key(signature, key, accepts)?;
-    let body = bodies.hash(signature).await;
+    let body = content.body_hash(signature.body, signature.algorithm, signature.length).await;
     if signature.length.is_some_and(|length| length > body.octets) {
         return Err((MethodResult::Fail, "l= is beyond the end of the body"));
     }
@@ -278,7 +240,7 @@ async fn check_signature(
     if key.bits.is_some_and(|bits| bits < RSA_BITS_MIN) {
         return Err((MethodResult::Policy, "the key is too short to verify with"));
     }
-    let octets = signed_header(fields, signature);
+    let octets = signed_header(content, signature);
     if key.library.p.verify_bytes(&octets, &signature.signature, signature.algorithm).is_err() {
         return Err((MethodResult::Fail, "the signature does not verify"));
     }
@@ -302,18 +264,6 @@ fn check_key(signature: &Signature<'_>, key: &Key, accepts: &Accepts) -> Result<
     }
 }
 
-/// The octets that are signed (RFC 6376 section 3.7): of fields with one name the last is signed first, and a name that
-/// no field is left for stands for nothing (section 5.4.2).
-fn signed_header(fields: &[Field<'_>], signature: &Signature<'_>) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(4_096);
-    for (at, name) in signature.signed.iter().enumerate() {
-        let before = signature.signed.iter().take(at).filter(|other| other.eq_ignore_ascii_case(name)).count();
-        // Among signatures `h=` names others (section 5.4).
-        let is_meant = |field: &&Field| field.is(name) && !std::ptr::eq(field.raw, signature.field.raw);
-        if let Some(field) = fields.iter().rev().filter(is_meant).nth(before) {
-            write_field(field, signature.header, &mut octets);
-        }
-    }
-    write_signature_field(&signature.field, signature.signature_place.clone(), signature.header, &mut octets);
-    octets
+fn signed_header(content: &Content, signature: &Signature) -> Vec<u8> {
+    content.signed(&signature.signed, signature.field, signature.signature_place.clone(), signature.header)
 }

@@ -8,21 +8,19 @@ use std::ops::Range;
 use mail_auth::common::crypto::Algorithm;
 
 use super::canonical::Canonicalization;
-use super::tags::{Tags, base64, items, number, unquoted};
+use super::tags::{TIME_DIGITS_MAX, Tags, base64, items, number, unquoted};
 use crate::address::Domain;
 use crate::authentication::results::printable;
 use crate::authentication::signing;
 use crate::authentication::{Dkim, MethodResult};
 use crate::message::Field;
 
-/// The longest DKIM-Signature field, in octets.
-const FIELD_OCTETS_MAX: usize = 16_384;
+/// The longest field of a signature, in octets.
+pub(in crate::authentication) const FIELD_OCTETS_MAX: usize = 16_384;
 /// Names that `h=` may list.
 const SIGNED_NAMES_MAX: usize = 256;
 /// The longest `i=` and `s=` that are kept, in octets.
-const TAG_OCTETS_MAX: usize = 256;
-/// The longest `t=` and `x=`, in digits (RFC 6376 section 3.5).
-const TIME_DIGITS_MAX: usize = 12;
+pub(in crate::authentication) const TAG_OCTETS_MAX: usize = 256;
 /// The longest `l=`, in digits (RFC 6376 section 3.5).
 const LENGTH_DIGITS_MAX: usize = 76;
 
@@ -49,8 +47,8 @@ pub(super) struct Signature<'m> {
     pub selector: Domain,
     /// The domain of `i=`, which is `d=` or below it.
     pub identity: Domain,
-    /// `h=`.
-    pub signed: Vec<Box<str>>,
+    /// `h=`, in lower case.
+    pub signed: Vec<String>,
     /// `l=`, in octets.
     pub length: Option<u64>,
     /// `x=`, in seconds since 1970.
@@ -59,17 +57,7 @@ pub(super) struct Signature<'m> {
 
 /// Reads a field: what can be said of it in any case, and the signature, or why it is none.
 pub(super) fn read<'m>(field: Field<'m>) -> (Dkim, Result<Signature<'m>, &'static str>) {
-    let mut dkim = Dkim {
-        result: MethodResult::PermError,
-        domain: None,
-        selector: None,
-        identity: None,
-        algorithm: None,
-        signature: None,
-        reason: None,
-        testing: false,
-        key_bits: None,
-    };
+    let mut dkim = Dkim::none(MethodResult::PermError);
     if field.raw.len() > FIELD_OCTETS_MAX {
         return (dkim, Err("the signature is too large"));
     }
@@ -86,7 +74,7 @@ fn describe(tags: &Tags, dkim: &mut Dkim) {
     dkim.identity = tags.get("i").and_then(|identity| text(&unquoted(identity)?));
     dkim.algorithm = tags.get("a").and_then(algorithm).map(|algorithm| algorithm.name());
     // Six octets are eight characters.
-    let signature = tags.get("b").and_then(base64).filter(|octets| !octets.is_empty());
+    let signature = tags.get("b").and_then(base64);
     dkim.signature = signature.map(|octets| signing::base64(octets.get(..6).unwrap_or(&octets)));
 }
 
@@ -95,14 +83,13 @@ fn parse<'m>(field: Field<'m>, tags: &Tags) -> Result<Signature<'m>, &'static st
         return Err("v= is not 1");
     }
     let algorithm = algorithm(tags.get("a").ok_or("a= is missing")?).ok_or("a= is not known")?;
-    let octets = |tag, missing| tags.get(tag).and_then(base64).filter(|octets| !octets.is_empty()).ok_or(missing);
+    let octets = |tag, missing| tags.get(tag).and_then(base64).ok_or(missing);
     let signature = octets("b", "b= is missing or no base 64")?;
     let body_hash = octets("bh", "bh= is missing or no base 64")?;
-    let (header, body) = canonicalization(tags.get("c").unwrap_or("simple/simple")).ok_or("c= is not known")?;
+    let (header, body) = canonicalization(tags).ok_or("c= is not known")?;
     let domain = tags.get("d").and_then(domain).ok_or("d= is not a domain")?;
     let selector = tags.get("s").and_then(|text| Domain::from_unicode(text).ok()).ok_or("s= is not a selector")?;
-    let methods = tags.get("q").unwrap_or("dns/txt");
-    if !items(methods).any(|method| method.eq_ignore_ascii_case("dns/txt")) {
+    if !is_key_in_dns(tags) {
         return Err("q= is not known");
     }
     Ok(Signature {
@@ -128,8 +115,14 @@ fn algorithm(text: &str) -> Option<Algorithm> {
         .find(|algorithm| algorithm.name().eq_ignore_ascii_case(text))
 }
 
-/// Of the header and of the body; without a second one the body is simple (RFC 6376 section 3.5).
-fn canonicalization(text: &str) -> Option<(Canonicalization, Canonicalization)> {
+/// `q=`: is there a way to get the key that is known?
+pub(in crate::authentication) fn is_key_in_dns(tags: &Tags) -> bool {
+    items(tags.get("q").unwrap_or("dns/txt")).any(|method| method.eq_ignore_ascii_case("dns/txt"))
+}
+
+/// `c=`, of the header and of the body; without a second one the body is simple (RFC 6376 section 3.5).
+pub(in crate::authentication) fn canonicalization(tags: &Tags) -> Option<(Canonicalization, Canonicalization)> {
+    let text = tags.get("c").unwrap_or("simple/simple");
     let one = |text: &str| match text {
         text if text.eq_ignore_ascii_case("simple") => Some(Canonicalization::Simple),
         text if text.eq_ignore_ascii_case("relaxed") => Some(Canonicalization::Relaxed),
@@ -140,7 +133,7 @@ fn canonicalization(text: &str) -> Option<(Canonicalization, Canonicalization)> 
 }
 
 /// A domain of at least two labels, without a final dot.
-fn domain(text: &str) -> Option<Domain> {
+pub(in crate::authentication) fn domain(text: &str) -> Option<Domain> {
     let domain = Domain::from_unicode(text).ok()?;
     (!text.ends_with('.') && domain.as_str().contains('.')).then_some(domain)
 }
@@ -158,24 +151,30 @@ fn identity(text: Option<&str>, signer: &Domain) -> Result<Domain, &'static str>
     }
 }
 
-/// The names of `h=`, From among them (RFC 6376 section 5.4).
-fn signed_names(text: &str) -> Result<Vec<Box<str>>, &'static str> {
-    let names: Vec<Box<str>> = items(text).take(SIGNED_NAMES_MAX + 1).map(Box::from).collect();
+/// The names of `h=` in lower case, From among them (RFC 6376 section 5.4).
+pub(in crate::authentication) fn signed_names(text: &str) -> Result<Vec<String>, &'static str> {
+    let names: Vec<String> = items(text).take(SIGNED_NAMES_MAX + 1).map(str::to_ascii_lowercase).collect();
     let is_name = |name: &str| !name.is_empty() && name.bytes().all(|octet| (33..127).contains(&octet));
     match names {
         names if names.len() > SIGNED_NAMES_MAX => Err("h= lists too many names"),
         names if !names.iter().all(|name| is_name(name)) => Err("h= is not a list of names"),
-        names if !names.iter().any(|name| name.eq_ignore_ascii_case("From")) => Err("From is not signed"),
+        names if !names.iter().any(|name| name == "from") => Err("From is not signed"),
         names => Ok(names),
     }
 }
 
-fn digits(tags: &Tags, tag: &str, max: usize, wrong: &'static str) -> Result<Option<u64>, &'static str> {
+/// The number that a tag is, if it is there.
+pub(in crate::authentication) fn digits(
+    tags: &Tags,
+    tag: &str,
+    max: usize,
+    wrong: &'static str,
+) -> Result<Option<u64>, &'static str> {
     tags.get(tag).map(|text| number(text, max).ok_or(wrong)).transpose()
 }
 
-/// A signature that expires has to expire after it was made (RFC 6376 section 3.5).
-fn expiry(tags: &Tags) -> Result<Option<u64>, &'static str> {
+/// `x=`. A signature that expires has to expire after it was made (RFC 6376 section 3.5).
+pub(in crate::authentication) fn expiry(tags: &Tags) -> Result<Option<u64>, &'static str> {
     let made = digits(tags, "t", TIME_DIGITS_MAX, "t= is not a time")?;
     let expires = digits(tags, "x", TIME_DIGITS_MAX, "x= is not a time")?;
     match (made, expires) {

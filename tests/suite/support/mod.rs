@@ -1,6 +1,7 @@
 //! What the tests share.
 #![allow(dead_code, reason = "a toolbox: what one test needs today another one left yesterday")]
 
+pub mod conformance;
 pub mod conversation;
 pub mod dialogue;
 pub mod disk;
