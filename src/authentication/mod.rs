@@ -31,6 +31,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::address::{Domain, Host, ReversePath};
+use crate::config::client_network;
 use crate::dns::Resolver;
 use crate::message::Message;
 
@@ -81,6 +82,13 @@ impl Authenticator {
         Authenticator(Arc::new(Inner { hostname, settings, resolver, dkim: records::Records::new() }))
     }
 
+    /// A clone for the checks of this client: its lookups, and those for its neighbours, are bounded
+    /// ([`Resolver::of_network`]).
+    pub fn of_client(&self, client: IpAddr) -> Self {
+        let resolver = self.0.resolver.of_network(client_network(client));
+        Authenticator(Arc::new(Inner { resolver, ..Inner::clone(&self.0) }))
+    }
+
     /// What it asks.
     pub(crate) fn resolver(&self) -> &Resolver {
         &self.0.resolver
@@ -126,13 +134,14 @@ impl Authenticator {
         spf_domain: Option<&Domain>,
         client: impl Future<Output = (SpfIdentities, Iprev)>,
     ) -> Authentication {
-        let inner = self.share();
+        // A share for each: slow keys of a chain hold neither those of signatures nor policy records up.
+        let (inner, chain) = (self.share(), self.share());
         let authors = authors::read(message);
         let accepts = inner.settings.into();
         let content = Content::new(message);
         let dkim = dkim::verify(&inner.dkim, &inner.resolver, &content, &authors, &accepts);
         // The policy records are on their way while the keys of DKIM and ARC are.
-        let arc = arc::verify(&inner, &content);
+        let arc = arc::verify(&chain, &content);
         let walks = dmarc::prefetch(&inner, message, &authors, spf_domain);
         let (dkim, arc, walks, (SpfIdentities { spf, helo }, iprev)) = tokio::join!(dkim, arc, walks, client);
         let dmarc = dmarc::evaluate(&inner, &authors, &spf, &dkim.results, walks).await;

@@ -22,7 +22,7 @@ use crate::mailbox::{Class, Lookup, Mailboxes, Recipient};
 use crate::message::Message;
 use crate::receive::{Examination, Examiner, Sender};
 use crate::rules::{Diagnostic, Rules};
-use crate::verdict::{self, Evidence};
+use crate::verdict::{self, Disposition, Evidence};
 
 /// The largest message that is read, in octets.
 const MESSAGE_OCTETS_MAX: u64 = 256 << 20;
@@ -99,6 +99,8 @@ struct Report {
     reject_score: f64,
     verdict: &'static str,
     cause: Option<&'static str>,
+    /// What DMARC asks for, what is done, and who overrides it; null where it does not fail.
+    dmarc: Option<Disposition>,
     reply: String,
     rules: BTreeMap<String, f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -206,6 +208,7 @@ async fn scan_one(examiner: &Examiner, whose: &Whose, arguments: &Arguments, fil
         reject_score: whose.policy.reject_score,
         verdict: decision.verdict.name(),
         cause: decision.cause.as_ref().map(|cause| cause.name()),
+        dmarc: decision.dmarc,
         reply: decision.verdict.reply(verdict::Question::Message, &id).to_string(),
         rules: examination.hits.hits.iter().map(|hit| (hit.name.to_string(), hit.score)).collect(),
         findings: examination.authentication.as_ref().map(Authentication::explain).unwrap_or_default(),
@@ -238,6 +241,9 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     writeln!(out, "{}: {} ({})", report.file, report.verdict, report.reply)?;
     if let Some(cause) = report.cause {
         writeln!(out, "  cause           {cause}")?;
+    }
+    if let Some(Disposition { applied, by: Some(by), .. }) = &report.dmarc {
+        writeln!(out, "  override        {by} (applied: {applied})")?;
     }
     let Report { score, junk_score, reject_score, .. } = report;
     writeln!(

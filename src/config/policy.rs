@@ -106,6 +106,9 @@ fn read_overrides(report: &mut Report, section: &Section<'_>) -> BTreeMap<Domain
         let domain = domain_name(name).map_err(|message| report.error(at, format!("{}: {message}", whole.name)));
         let policy = value.choice(report, POLICIES);
         let (Ok(domain), Some(policy)) = (domain, policy) else { continue };
+        if policy == DmarcOverride::None {
+            warn_of_domain(report, &value, &domain);
+        }
         if overrides.insert(domain.clone(), policy).is_some() {
             let message = format!("{}: {domain} is there already, in another spelling. Keep one of them.", value.name);
             report.error(at, message);

@@ -187,13 +187,15 @@ policy = {{ trusted_forwarders = [], dmarc_overrides = {{ "example.net" = "quara
 #[test]
 fn trust_in_half_the_world_is_warned_of() {
     let text = format!(
-        "{MINIMAL}[policy]\ntrusted_sealers = [\"com\"]\ntrusted_forwarders = [\"net\", \"0.0.0.0/0\", \"::/1\"]\n"
+        "{MINIMAL}[policy]\ntrusted_sealers = [\"com\"]\ntrusted_forwarders = [\"net\", \"0.0.0.0/0\", \"::/1\"]\n\
+         dmarc_overrides = {{ org = \"none\", zip = \"reject\" }}\n"
     );
     let warnings: Vec<String> = parse(&text).unwrap().1.iter().map(ToString::to_string).collect();
     let expected = [
         "mxkeep.toml:6:20: policy.trusted_sealers: \"com\" stands for every domain below it. Write the domains that you mean.",
         "mxkeep.toml:7:23: policy.trusted_forwarders: \"net\" stands for every domain below it. Write the domains that you mean.",
         "mxkeep.toml:7:30: policy.trusted_forwarders: 0.0.0.0/0 is everybody. Write the networks that you mean.",
+        "mxkeep.toml:8:27: policy.dmarc_overrides.org: \"org\" stands for every domain below it. Write the domains that you mean.",
     ];
     assert_eq!(warnings, expected);
 }

@@ -4,10 +4,10 @@
 //! was truncated. Where one fails or is silent the next is asked ([`FAILOVER_MILLIS`]). Keeps answers for their time to live,
 //! at most [`ANSWERS_OCTETS_MAX`] in all and none longer than [`ANSWER_SECONDS_MAX`], and failures for [`FAILURE_SECONDS`].
 //! *Guarantees:* "there is no such record" and "nobody could tell" are never the same answer ([`DnsError`]). A lookup ends
-//! within [`LOOKUP_SECONDS_MAX`] once it has its turn; [`LOOKUPS_MAX`] have it at a time, and [`CHECK_LOOKUPS_MAX`] of one
-//! message's check ([`Resolver::share`]). The same question is asked once at a time, and who asks it may go away. Names are
-//! asked for as they are: search lists and `/etc/hosts` play no part, and only records that stand at the name, or where its
-//! CNAME records lead, are an answer.
+//! within [`LOOKUP_SECONDS_MAX`] once it has its turn; [`LOOKUPS_MAX`] have it at a time, [`CHECK_LOOKUPS_MAX`] of one
+//! message's check ([`Resolver::share`]), and [`NETWORK_LOOKUPS_MAX`] of one network's clients ([`Resolver::of_network`]).
+//! The same question is asked once at a time, and who asks it may go away. Names are asked for as they are: search lists and
+//! `/etc/hosts` play no part, and only records that stand at the name, or where its CNAME records lead, are an answer.
 //! *Never does:* validate DNSSEC (the resolver's part; use a local one), or judge what records say.
 //! *RFC:* 1035; 2308 for negative answers; 8020 for what NXDOMAIN means.
 
@@ -30,11 +30,11 @@ use moka::{future::Cache, sync};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::servers::Servers;
-use self::share::Share;
+use self::share::{Networks, Share};
 use crate::address::Domain;
 
 pub use self::servers::{FAILOVER_MILLIS, PAYLOAD_OCTETS, REST_SECONDS, TROUBLES_MAX};
-pub use self::share::{CHECK_LOOKUPS_MAX, CHECK_LOOKUPS_TOTAL_MAX};
+pub use self::share::{CHECK_LOOKUPS_MAX, CHECK_LOOKUPS_TOTAL_MAX, NETWORK_LOOKUPS_MAX};
 
 /// How long a lookup may take in all, in seconds: what a dead resolver costs.
 pub const LOOKUP_SECONDS_MAX: u64 = 5;
@@ -109,6 +109,9 @@ pub struct Resolver {
     turns: Arc<Semaphore>,
     /// Of the message that is checked.
     share: Option<Arc<Share>>,
+    networks: Arc<Networks>,
+    /// Of the network that the client is in.
+    network: Option<Arc<Semaphore>>,
 }
 
 type Question = (Name, RecordType);
@@ -155,6 +158,8 @@ impl Resolver {
                 .build(),
             turns: Arc::new(Semaphore::new(LOOKUPS_MAX)),
             share: None,
+            networks: Arc::default(),
+            network: None,
         })
     }
 
@@ -162,6 +167,17 @@ impl Resolver {
     /// [`CHECK_LOOKUPS_TOTAL_MAX`] in all; further ones fail. What is in memory costs nothing.
     pub fn share(&self) -> Self {
         Resolver { share: Some(Arc::new(Share::new())), ..self.clone() }
+    }
+
+    /// The same for what a client must not be able to hold up by its own lookups elsewhere: its network plays no part.
+    pub fn share_apart(&self) -> Self {
+        Resolver { network: None, ..self.share() }
+    }
+
+    /// A clone for the checks of a client in this network: they, and those for its neighbours, may have
+    /// [`NETWORK_LOOKUPS_MAX`] lookups under way. What is in memory costs nothing.
+    pub fn of_network(&self, network: IpAddr) -> Self {
+        Resolver { network: Some(self.networks.places(network)), ..self.clone() }
     }
 
     /// The TXT records at a name. The strings of one record are joined (RFC 7208 section 3.3; RFC 6376 section 3.6.2.2).
@@ -245,6 +261,11 @@ impl Resolver {
         // Before the question, which others may wait for too: they shall not wait for a share that is not theirs.
         let _place = match &self.share {
             Some(share) => Some(share.place().await.ok_or_else(asked_enough)?),
+            None => None,
+        };
+        let _network = match &self.network {
+            // The semaphore is never closed.
+            Some(places) => places.acquire().await.ok(),
             None => None,
         };
         if let Some(answer) = self.remembered(&question).await {

@@ -388,6 +388,36 @@ async fn one_message_cannot_take_all_turns() {
     }
 }
 
+/// Nor can many messages from one network.
+#[tokio::test]
+async fn one_network_cannot_take_all_turns() {
+    let zone = Zone::from_iter([("good.example", Record::txt("x"))]).behave_below("slow.example", Behaviour::Silent);
+    let (_responder, resolver) = start(zone).await;
+    let network = |last| resolver.of_network(IpAddr::from([192, 0, last, 0]));
+    let mut asking = JoinSet::new();
+    for check in 0..LOOKUPS_MAX / CHECK_LOOKUPS_MAX {
+        // Each of them may have as much as one message.
+        let greedy = network(2).share();
+        for at in 0..CHECK_LOOKUPS_MAX {
+            asking.spawn(ask(&greedy, &format!("n{check}-{at}.slow.example")));
+        }
+    }
+    let taken = || LOOKUPS_MAX - resolver.turns.available_permits();
+    while taken() < NETWORK_LOOKUPS_MAX {
+        tokio::task::yield_now().await;
+    }
+    let begin = Instant::now();
+    assert_eq!(network(3).share().txt("good.example").await.unwrap().records, [b"x"]);
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(taken(), NETWORK_LOOKUPS_MAX);
+    let late = network(2).share();
+    assert_eq!(late.txt("good.example").await.unwrap().records, [b"x"], "what is in memory costs nothing");
+    assert!(tokio::time::timeout(Duration::from_millis(50), late.txt("other.example")).await.is_err());
+    assert!(absent(network(2).share_apart().txt("another.example").await), "but for what is not to be held up");
+    asking.abort_all();
+    while asking.join_next().await.is_some() {}
+}
+
 #[tokio::test]
 async fn what_was_learned_outlives_a_reload() {
     let (responder, resolver) = start(Zone::from_iter([("example.org", Record::txt("x"))])).await;

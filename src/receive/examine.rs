@@ -72,7 +72,7 @@ impl Examiner {
     /// iprev of the client (RFC 8601 section 2.7.3).
     pub async fn iprev(&self, client: Option<IpAddr>) -> Iprev {
         match (&self.authenticator, client) {
-            (Some(authenticator), Some(client)) => authenticator.iprev(client).await,
+            (Some(authenticator), Some(client)) => authenticator.of_client(client).iprev(client).await,
             (_, client) => Iprev::none(client.unwrap_or(Ipv4Addr::UNSPECIFIED.into())),
         }
     }
@@ -81,7 +81,7 @@ impl Examiner {
     pub async fn spf(&self, sender: &Sender) -> SpfIdentities {
         match (&self.authenticator, sender.address, &sender.helo) {
             (Some(authenticator), Some(address), Some(helo)) => {
-                authenticator.spf_identities(address, helo, &sender.reverse_path).await
+                authenticator.of_client(address).spf_identities(address, helo, &sender.reverse_path).await
             }
             _ => SpfIdentities::none(None),
         }
@@ -102,7 +102,11 @@ impl Examiner {
         is_overridden: impl Fn(&Authentication) -> bool,
     ) -> Examination {
         let started = Instant::now();
-        let authentication = match &self.authenticator {
+        let authenticator = self.authenticator.as_ref().map(|authenticator| match sender.address {
+            Some(address) => authenticator.of_client(address),
+            None => authenticator.clone(),
+        });
+        let authentication = match &authenticator {
             Some(authenticator) => Some(authenticator.verify_while(message, sender.spf_domain(), client).await),
             None => None,
         };

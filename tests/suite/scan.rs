@@ -5,8 +5,10 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use mxkeep::dns::responder::{Record, Zone};
 use serde_json::Value;
 
+use crate::support::names::Names;
 use crate::support::program::{self, Said};
 use crate::support::server::{Options, Server};
 
@@ -64,6 +66,24 @@ fn a_recipient_brings_their_policy() {
     assert_eq!(postmaster["verdict"], "inbox", "never filtered");
     let said = scan(&server, &["--local", "--rcpt", "nobody@example.test", "spam.eml"]);
     assert!(said.code == Some(65) && said.err.contains("nobody@example.test is no address"), "{said:?}");
+}
+
+/// Who tries an override out sees whether it acts, in the words of the log.
+#[test]
+fn an_override_is_said() {
+    let names = Names::start(Zone::from_iter([("_dmarc.client.example", Record::txt("v=DMARC1; p=reject"))]));
+    let configuration = "policy.trusted_forwarders = [\"192.0.2.0/24\"]\n".to_owned();
+    let server = Server::start(Options { dns: Some(names.address()), configuration, ..Options::default() });
+    fs::write(server.directory().join("spam.eml"), SPAM).expect("a message");
+    let forwarded = ["--ip", "192.0.2.1", "spam.eml"];
+    let found = report(&server, &forwarded);
+    assert_eq!((&found["verdict"], &found["cause"]), (&"inbox".into(), &Value::Null), "{found}");
+    let by = "forwarder:network=192.0.2.0/24";
+    assert_eq!(found["dmarc"], serde_json::json!({ "published": "reject", "applied": "none", "by": by }));
+    let said = scan(&server, &forwarded);
+    assert!(said.out.contains(&format!("\n  override        {by} (applied: none)\n")), "{said:?}");
+    let stranger = report(&server, &["--ip", "198.51.100.1", "spam.eml"]);
+    assert_eq!(stranger["dmarc"], serde_json::json!({ "published": "reject", "applied": "reject", "by": null }));
 }
 
 #[test]

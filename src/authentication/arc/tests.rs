@@ -549,3 +549,24 @@ async fn claims_are_those_of_their_own_set() {
     let passed: Vec<_> = chain.sets.into_iter().map(|set| set.dmarc_passed_for).collect();
     assert_eq!(passed, [None, Some(domain("example.org"))]);
 }
+
+/// A spoofer who brings a long chain with keys that nobody answers for gains no doubt about the author domain's policy, nor
+/// about its signature.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn slow_keys_of_a_chain_hold_no_other_lookup_up() {
+    let sealer = |at| Sealer::ed25519(&domain(&format!("s{at}.slow.example")), "s").unwrap();
+    let signer = Signer::ed25519(&domain("example.org"), "s").unwrap();
+    let records = [("_dmarc.example.org", "v=DMARC1; p=reject"), (signer.dns_name(), "v=DKIM1; p=")];
+    let zone = Zone::from_iter(records.map(|(name, text)| (name, Record::txt(text))));
+    let zone = zone.behave_below("slow.example", Behaviour::Silent);
+    let chain: Vec<Sealer> = (0..SETS_MAX).map(sealer).collect();
+    let octets = signer.sign(sealed(&chain).as_bytes()).unwrap();
+    for attempt in 0..3 {
+        // Nothing is in memory.
+        let world = World::new(zone.clone()).await;
+        let found = world.authenticate(&octets).await;
+        assert_eq!(found.arc.result, MethodResult::TempError);
+        assert_eq!(found.dkim[0].result, MethodResult::PermError, "{attempt}: {:?}", found.dkim);
+        assert_eq!(found.dmarc.result, MethodResult::Fail, "{attempt}: {:?}", found.dmarc);
+    }
+}

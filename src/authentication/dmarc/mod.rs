@@ -83,10 +83,12 @@ pub(super) async fn prefetch(
     spf_domain: Option<&Domain>,
 ) -> Walks {
     let Authors::One(author) = authors else { return Walks::default() };
-    let (resolver, deadline) = (&inner.resolver, deadline());
+    let deadline = deadline();
     let likely = likely_domains(message, author, spf_domain);
-    let (author, others) =
-        tokio::join!(look_up_author(resolver, author, deadline), walk_all(resolver, &likely, deadline));
+    // A share for each: the sender chooses whom the others ask, and neither they nor other messages of the sender's are to hold
+    // up what the policy depends on.
+    let (own, theirs) = (inner.resolver.share_apart(), inner.resolver.share());
+    let (author, others) = tokio::join!(look_up_author(&own, author, deadline), walk_all(&theirs, &likely, deadline));
     Walks { author: Some(author), others }
 }
 
