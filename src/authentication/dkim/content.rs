@@ -22,9 +22,11 @@ pub(in crate::authentication) const HEADER_OCTETS_MAX: usize = 1_048_576;
 pub(in crate::authentication) struct Content<'m> {
     message: &'m Message,
     header: OnceLock<Header<'m>>,
-    /// By canonicalization, whether the hash is SHA-256, and length.
-    hashes: Mutex<HashMap<(Canonicalization, bool, Option<u64>), BodyHash>>,
+    hashes: Mutex<HashMap<Kind, BodyHash>>,
 }
+
+/// Of a body hash: the canonicalization, whether it is SHA-256, and `l=`.
+type Kind = (Canonicalization, bool, Option<u64>);
 
 impl<'m> Content<'m> {
     /// Takes a message. Nothing is done yet.

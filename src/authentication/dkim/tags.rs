@@ -89,8 +89,8 @@ pub(in crate::authentication) fn number(value: &str, digits_max: usize) -> Optio
     legal.then(|| value.parse().unwrap_or(u64::MAX))
 }
 
-/// Base 64 (RFC 4648 section 4) of at least one octet, with white space anywhere. Padding has to be there, and bits that
-/// no octet takes are zero (section 3.5): the same octets could be written in many ways else.
+/// Base 64 (RFC 4648 section 4) of at least one octet, with white space anywhere. Padding may be left out (`base64string`
+/// in RFC 6376 section 2.10); bits that no octet takes are zero (RFC 4648 section 3.5).
 pub(in crate::authentication) fn base64(value: &str) -> Option<Vec<u8>> {
     let mut octets = Vec::with_capacity(value.len() / 4 * 3);
     let (mut bits, mut digits, mut padding) = (0_u32, 0_usize, 0_usize);
@@ -116,8 +116,8 @@ pub(in crate::authentication) fn base64(value: &str) -> Option<Vec<u8>> {
     }
     match (digits % 4, padding) {
         (0, 0) => {}
-        (2, 2) if bits & 0xF == 0 => octets.push((bits >> 4) as u8),
-        (3, 1) if bits & 0x3 == 0 => octets.extend_from_slice(((bits >> 2) as u16).to_be_bytes().as_slice()),
+        (2, 0 | 2) if bits & 0xF == 0 => octets.push((bits >> 4) as u8),
+        (3, 0 | 1) if bits & 0x3 == 0 => octets.extend_from_slice(((bits >> 2) as u16).to_be_bytes().as_slice()),
         _ => return None,
     }
     (!octets.is_empty()).then_some(octets)
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_has_one_way_of_writing() {
+    fn base64_is_strict_but_for_padding() {
         for (text, expected) in [
             ("Zg==", Some(&b"f"[..])),
             ("Zm8=", Some(b"fo")),
@@ -205,7 +205,9 @@ mod tests {
             ("Zm9v====", None),
             ("Zm-_", None),
             ("Zm9v\u{e9}", None),
-            ("Zg", None),
+            ("Zg", Some(b"f")),
+            ("Zm8", Some(b"fo")),
+            ("Zh", None),
             ("Zg=", None),
             ("Zg===", None),
             ("Zm9v=", None),
