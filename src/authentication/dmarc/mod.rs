@@ -85,8 +85,10 @@ pub(super) async fn prefetch(
     let Authors::One(author) = authors else { return Walks::default() };
     let (resolver, deadline) = (&inner.resolver, deadline());
     let likely = likely_domains(message, author, spf_domain);
+    // Whoever names the others must not be able to hold up what the author domain says.
+    let own_share = resolver.share();
     let (author, others) =
-        tokio::join!(look_up_author(resolver, author, deadline), walk_all(resolver, &likely, deadline));
+        tokio::join!(look_up_author(&own_share, author, deadline), walk_all(resolver, &likely, deadline));
     Walks { author: Some(author), others }
 }
 
