@@ -154,3 +154,17 @@ async fn helo_takes_no_lookups_from_the_reverse_path() {
     let _ = tokio::time::timeout(Duration::from_secs(3), found).await;
     assert_eq!(responder.queries("bank4.example"), 1, "the last record of the bank");
 }
+
+/// Nor may the names that the client gives itself take the time of the evaluation.
+#[tokio::test]
+async fn the_clients_silent_names_leave_time_for_the_policy() {
+    let mut zone = texts(&[("bank.example", "v=spf1 ptr:trusted.example include:more.example -all")]);
+    zone.add("more.example", Record::txt("v=spf1 ip4:198.51.100.1 -all"));
+    zone.add(&reverse_name(CLIENT.into()), Record::Ptr("n.evil.example".to_owned()));
+    let late = Behaviour::Delay(Duration::from_millis(4_500));
+    let zone = zone.behave(&reverse_name(CLIENT.into()), late).behave("n.evil.example", Behaviour::Silent);
+    let begin = Instant::now();
+    let (outcome, _responder) = evaluate(zone, "ceo", "bank.example").await;
+    assert_eq!(outcome.result, MethodResult::Fail, "{outcome:?}");
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+}
