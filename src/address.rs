@@ -65,8 +65,12 @@ impl Domain {
         Ok(Domain(text.to_ascii_lowercase().into()))
     }
 
-    /// Reads a domain as people write it, Unicode labels included, and keeps its A-label form (RFC 5891).
+    /// Reads a domain as people write it, Unicode labels included, and keeps its A-label form (RFC 5891). What is longer
+    /// than any can be is not even looked at: IDNA's work grows with the square of a label.
     pub fn from_unicode(text: &str) -> Result<Self, AddressError> {
+        if text.len() > PATH_OCTETS_MAX {
+            return Err(AddressError::TooLong);
+        }
         // What only looks like an A-label is found here, where somebody can mend it.
         Self::from_u_labels(text.trim_end_matches('.'))
     }
@@ -466,5 +470,10 @@ mod tests {
     fn unicode_domains_become_a_labels() {
         assert_eq!(Domain::from_unicode("B\u{fc}cher.example.").unwrap().as_str(), "xn--bcher-kva.example");
         assert!(Domain::from_unicode("a b").is_err());
+        // A `d=` of a megabyte: IDNA took a third of a second for it, and a header has room for many.
+        let long = format!("{}.", ('\u{4e00}'..).take(999).collect::<String>()).repeat(350);
+        let begin = std::time::Instant::now();
+        assert_eq!(Domain::from_unicode(&long), Err(AddressError::TooLong));
+        assert!(begin.elapsed() < std::time::Duration::from_millis(50), "{:?}", begin.elapsed());
     }
 }

@@ -105,18 +105,16 @@ impl Authenticator {
         spf::check(&self.share(), client, helo, reverse_path).await
     }
 
-    /// The same, and HELO beside it (section 2.3): both at once, and both by the one deadline.
+    /// The same, and HELO beside it (section 2.3): both at once, and both by the one deadline. Each has its own share of
+    /// lookups: HELO may be the forger's own domain, and the reverse-path somebody else's.
     pub async fn spf_identities(&self, client: IpAddr, helo: &Host, reverse_path: &ReversePath) -> SpfIdentities {
-        let inner = self.share();
         let beside = async {
             match (reverse_path, helo) {
-                (ReversePath::Mailbox(_), Host::Domain(_)) => {
-                    Some(spf::check(&inner, client, helo, &ReversePath::Null).await)
-                }
+                (ReversePath::Mailbox(_), Host::Domain(_)) => Some(self.spf(client, helo, &ReversePath::Null).await),
                 _ => None,
             }
         };
-        let (spf, helo) = tokio::join!(spf::check(&inner, client, helo, reverse_path), beside);
+        let (spf, helo) = tokio::join!(self.spf(client, helo, reverse_path), beside);
         SpfIdentities { spf, helo }
     }
 
@@ -134,17 +132,17 @@ impl Authenticator {
         spf_domain: Option<&Domain>,
         client: impl Future<Output = (SpfIdentities, Iprev)>,
     ) -> Authentication {
-        // A share for each: slow keys of a chain hold neither those of signatures nor policy records up.
-        let (inner, chain) = (self.share(), self.share());
+        // A share for each: what a forger has looked up for one method must not keep another from its answer.
+        let [inner, for_arc, for_dmarc] = [self.share(), self.share(), self.share()];
         let authors = authors::read(message);
         let accepts = inner.settings.into();
         let content = Content::new(message);
         let dkim = dkim::verify(&inner.dkim, &inner.resolver, &content, &authors, &accepts);
         // The policy records are on their way while the keys of DKIM and ARC are.
-        let arc = arc::verify(&chain, &content);
-        let walks = dmarc::prefetch(&inner, message, &authors, spf_domain);
+        let arc = arc::verify(&for_arc, &content);
+        let walks = dmarc::prefetch(&for_dmarc, message, &authors, spf_domain);
         let (dkim, arc, walks, (SpfIdentities { spf, helo }, iprev)) = tokio::join!(dkim, arc, walks, client);
-        let dmarc = dmarc::evaluate(&inner, &authors, &spf, &dkim.results, walks).await;
+        let dmarc = dmarc::evaluate(&for_dmarc, &authors, &spf, &dkim.results, walks).await;
         Authentication {
             spf,
             spf_helo: helo,

@@ -507,6 +507,23 @@ async fn all_keys_are_looked_up_at_once() {
     assert_eq!(world.responder.queries(sealers[2].dns_name()), 1);
 }
 
+/// Fifty keys that nobody hands out: what the author domain asks for is looked up all the same, or a forger could have any
+/// policy become one that could not be looked up.
+#[tokio::test]
+async fn a_chain_takes_no_lookups_from_the_policy() {
+    let mut zone: Zone = [("_dmarc.example.org", Record::txt("v=DMARC1; p=none; np=reject"))].into_iter().collect();
+    let mut message = MESSAGE.replace("alice@example.org", "alice@gone.example.org");
+    for at in 0..50 {
+        let sealer = Sealer::ed25519(&domain(&format!("d{at}.evil.example")), "e").unwrap();
+        message = seal(&sealer, &message);
+        zone = zone.behave(sealer.dns_name(), Behaviour::Silent);
+    }
+    let world = World::new(zone).await;
+    // The chain goes on until its deadline.
+    let _ = tokio::time::timeout(Duration::from_secs(3), world.authenticate(message.as_bytes())).await;
+    assert_eq!(world.responder.queries("gone.example.org"), 1, "does the author domain exist?");
+}
+
 #[test]
 fn dmarc_passed_for_one_domain_or_none() {
     for (claims, expected) in [

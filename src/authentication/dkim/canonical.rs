@@ -124,10 +124,12 @@ fn without_empty_end(mut body: &[u8], canonicalization: Canonicalization) -> &[u
     }
 }
 
-/// Where a slice of about the right size ends: behind a line end, if there is one.
+/// Where a slice of about the right size ends: behind an octet of text or a whole line end, so that its canonical form and
+/// that of what follows make up that of both. Not behind a line end only: a line may be as long as a message.
 fn slice_end(body: &[u8]) -> usize {
     let Some(far) = body.get(SLICE_OCTETS..) else { return body.len() };
-    memmem::find(far, b"\r\n").map_or(body.len(), |at| SLICE_OCTETS + at + 2)
+    let text = far.iter().position(|octet| !matches!(octet, b' ' | b'\t' | b'\r'));
+    text.map_or(body.len(), |at| SLICE_OCTETS + at + 1)
 }
 
 /// Lines that are canonical already go to the hasher as they stand, many at a time.
@@ -272,6 +274,10 @@ mod tests {
             "a\rb\r\n\nc\n\r\n\r\r\n",
             "no end \t",
             &long,
+            &"one line  of\ttext \r \n ".repeat(20_000),
+            &format!("{}\r\n{} end", "x".repeat(SLICE_OCTETS - 1), " \r".repeat(SLICE_OCTETS)),
+            &format!("{}\r\n\r\n \r\n{}", "x".repeat(SLICE_OCTETS - 2), " ".repeat(2 * SLICE_OCTETS)),
+            &format!("{}  \r\n\r\nend\r\n", "x ".repeat(SLICE_OCTETS / 2)),
         ] {
             let expected = HashAlgorithm::Sha256.hash(relaxed(body).as_bytes());
             assert_eq!(hash(body.as_bytes(), Canonicalization::Relaxed).await, expected.as_ref(), "{body:.40?}");
@@ -289,6 +295,20 @@ mod tests {
         assert_eq!(base64(&empty), "frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=");
         let sha1 = hash_body(b"", Canonicalization::Simple, HashAlgorithm::Sha1, None).await;
         assert_eq!(base64(&sha1.hash), "uoq1oCgLlTqpdDX/iUbLy7J1Wic=");
+    }
+
+    /// Others get their turn, and little memory is taken, however long a line is.
+    #[test]
+    fn a_line_as_long_as_a_message_is_hashed_in_slices() {
+        let body = "long  line ".repeat(SLICE_OCTETS);
+        for canonicalization in [Canonicalization::Simple, Canonicalization::Relaxed] {
+            let mut hashing = Hashing::new(body.as_bytes(), canonicalization, HashAlgorithm::Sha256, None);
+            let mut steps = 1;
+            while hashing.step() {
+                steps += 1;
+            }
+            assert!(steps >= 10 && hashing.scratch.capacity() <= 4 * SLICE_OCTETS, "{steps}");
+        }
     }
 
     /// The library's canonical form is the same for both of each pair.

@@ -151,10 +151,10 @@ fn identity(text: Option<&str>, signer: &Domain) -> Result<Domain, &'static str>
     }
 }
 
-/// The names of `h=` in lower case, From among them (RFC 6376 section 5.4).
+/// The names of `h=` in lower case, From among them (RFC 6376 section 5.4). An empty one, as some list, names no field.
 pub(in crate::authentication) fn signed_names(text: &str) -> Result<Vec<String>, &'static str> {
     let names: Vec<String> = items(text).take(SIGNED_NAMES_MAX + 1).map(str::to_ascii_lowercase).collect();
-    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|octet| (33..127).contains(&octet));
+    let is_name = |name: &str| name.bytes().all(|octet| (33..127).contains(&octet));
     match names {
         names if names.len() > SIGNED_NAMES_MAX => Err("h= lists too many names"),
         names if !names.iter().all(|name| is_name(name)) => Err("h= is not a list of names"),

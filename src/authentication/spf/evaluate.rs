@@ -7,8 +7,10 @@
 //! and no `all` stands before it: for at most [`AHEAD_MAX`] terms of a whole evaluation, whatever its records hold.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::macros::{MacroString, Values};
 use super::record::{self, Directive, Hosts, Mechanism, Qualifier, Record};
@@ -26,6 +28,9 @@ pub const VOID_LOOKUPS_MAX: usize = 2;
 const EXCHANGES_MAX: usize = 10;
 /// Names of the client that `ptr` and `%{p}` look at; the rest is ignored (section 4.6.4).
 const CLIENT_NAMES_MAX: usize = 10;
+/// How long these may take, in seconds: they are the client's, who must not be able to have the evaluation of another's
+/// policy end late.
+const CLIENT_NAMES_SECONDS_MAX: u64 = 6;
 /// Terms whose lookups are started before their turn. Some are never needed: a sender's records must not have us ask for
 /// ten more at each step on the way.
 const AHEAD_MAX: usize = LOOKUP_TERMS_MAX;
@@ -236,22 +241,27 @@ impl Evaluation<'_> {
         own.or_else(below).or_else(|| names.first()).map(|name| name.as_str().to_owned())
     }
 
-    /// The client's names that lead back to it (section 5.5). What cannot be looked up is no name.
+    /// The client's names that lead back to it (section 5.5). What cannot be looked up in time is no name.
     async fn client_names(&mut self) -> &[Domain] {
         if self.client_names.is_none() {
-            let names = self.resolver.ptr(self.sender.client).await.map(|names| names.records).unwrap_or_default();
-            let names: Vec<Domain> = names.into_iter().take(CLIENT_NAMES_MAX).collect();
-            names.iter().for_each(|name| self.spawn(Question::Addresses(name.as_str().to_owned())));
-            let mut validated = Vec::new();
-            for name in names {
-                let addresses = self.addresses(name.as_str()).await.unwrap_or_default();
-                if addresses.contains(&self.sender.client) {
-                    validated.push(name);
-                }
-            }
-            self.client_names = Some(validated);
+            self.client_names = Some(Vec::new());
+            let limit = Duration::from_secs(CLIENT_NAMES_SECONDS_MAX);
+            // Those that were found before it count.
+            let _ = timeout(limit, self.find_client_names()).await;
         }
         self.client_names.as_deref().unwrap_or_default()
+    }
+
+    async fn find_client_names(&mut self) {
+        let names = self.resolver.ptr(self.sender.client).await.map(|names| names.records).unwrap_or_default();
+        let names: Vec<Domain> = names.into_iter().take(CLIENT_NAMES_MAX).collect();
+        names.iter().for_each(|name| self.spawn(Question::Addresses(name.as_str().to_owned())));
+        for name in names {
+            let addresses = self.addresses(name.as_str()).await.unwrap_or_default();
+            if addresses.contains(&self.sender.client) {
+                self.client_names.get_or_insert_default().push(name);
+            }
+        }
     }
 
     fn count_lookup(&mut self) -> Result<(), Stop> {

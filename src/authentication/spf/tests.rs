@@ -125,3 +125,46 @@ async fn both_identities_are_checked_at_once() {
     let found = authenticator.spf_identities(CLIENT.into(), &literal, &path("<ann@from.example>")).await;
     assert_eq!((shown(&found.spf).as_str(), found.helo), ("MailFrom pass from.example", None));
 }
+
+/// HELO is what the client says: its own domain, whose silent servers must not take the lookups that another's policy needs.
+#[tokio::test]
+async fn helo_takes_no_lookups_from_the_reverse_path() {
+    let mut zone = texts(&[("bank4.example", "v=spf1 -all")]);
+    for at in 0..4 {
+        zone.add(
+            &format!("bank{at}.example"),
+            Record::txt(&format!("v=spf1 a:host{at}.example redirect=bank{}.example", at + 1)),
+        );
+        zone.add(&format!("host{at}.example"), Record::A([192, 0, 2, 9].into()));
+        zone = zone.behave(&format!("host{at}.example"), Behaviour::Delay(Duration::from_millis(100)));
+    }
+    let hosts: String = (0..9).map(|at| format!(" a:a{at}.evil.example")).collect();
+    zone.add("evil.example", Record::txt(&format!("v=spf1 mx:mx.example{hosts} -all")));
+    for at in 0..10 {
+        zone.add("mx.example", Record::Mx(at, format!("m{at}.evil.example")));
+        let silent = [format!("a{at}.evil.example"), format!("m{at}.evil.example")];
+        zone = silent.iter().fold(zone, |zone, name| zone.behave(name, Behaviour::Silent));
+    }
+    let responder = Responder::start(zone).await.unwrap();
+    let resolver = Resolver::new(&[responder.address()]).unwrap();
+    let authenticator = Authenticator::new(resolver, Domain::parse("mx.example.org").unwrap(), Settings::default());
+    let (helo, path) = (Host::parse("evil.example").unwrap(), ReversePath::parse("<ceo@bank0.example>").unwrap());
+    let found = authenticator.spf_identities(CLIENT.into(), &helo, &path);
+    // HELO goes on until its deadline.
+    let _ = tokio::time::timeout(Duration::from_secs(3), found).await;
+    assert_eq!(responder.queries("bank4.example"), 1, "the last record of the bank");
+}
+
+/// Nor may the names that the client gives itself take the time of the evaluation.
+#[tokio::test]
+async fn the_clients_silent_names_leave_time_for_the_policy() {
+    let mut zone = texts(&[("bank.example", "v=spf1 ptr:trusted.example include:more.example -all")]);
+    zone.add("more.example", Record::txt("v=spf1 ip4:198.51.100.1 -all"));
+    zone.add(&reverse_name(CLIENT.into()), Record::Ptr("n.evil.example".to_owned()));
+    let late = Behaviour::Delay(Duration::from_millis(4_500));
+    let zone = zone.behave(&reverse_name(CLIENT.into()), late).behave("n.evil.example", Behaviour::Silent);
+    let begin = Instant::now();
+    let (outcome, _responder) = evaluate(zone, "ceo", "bank.example").await;
+    assert_eq!(outcome.result, MethodResult::Fail, "{outcome:?}");
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+}
