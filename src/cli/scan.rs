@@ -51,7 +51,7 @@ Exit status: 0 all were read (whatever the verdicts), 65 wrong input, 66 a file 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The client's address; without it SPF and iprev are not checked
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     ip: Option<IpAddr>,
     /// What the client called itself; without it its address, if --ip is given
     #[arg(long, value_name = "NAME", value_parser = parse_host)]
@@ -71,6 +71,12 @@ pub struct Arguments {
     /// Messages as stored; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+}
+
+/// IPv4-mapped addresses are the IPv4 addresses that they stand for, as at accept.
+fn parse_address(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| "not an IP address".to_owned())?;
+    Ok(address.to_canonical())
 }
 
 fn parse_host(text: &str) -> Result<Host, String> {

@@ -203,9 +203,10 @@ async fn from_is_signed_and_what_is_not_there_too() {
         ("h=From:From:Date:Date:Subject", PASS),
         ("h=To:Subject", permerror("From is not signed")),
         ("h=X-From", permerror("From is not signed")),
-        ("h=", names),
-        ("h=From:", names),
-        ("h=From::To", names),
+        ("h=", permerror("From is not signed")),
+        // No RFC 6376 list, but some are written so: an empty name is no field.
+        ("h=From:", PASS),
+        ("h=From::To", PASS),
         ("h=From:T o", names),
         ("h=From:\u{fc}", names),
         ("x=4000000001", permerror("h= is missing")),
