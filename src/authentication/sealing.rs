@@ -8,7 +8,8 @@
 use super::dkim::canonical::{Canonicalization, hash_small_body, write_field, write_relaxed};
 use super::dkim::clock;
 use super::dkim::content::Header;
-use super::signing::{Signer, SigningError, base64};
+use super::dkim::tags::to_base64;
+use super::signing::{Signer, SigningError};
 use crate::address::Domain;
 use crate::message::Message;
 
@@ -71,7 +72,7 @@ impl Sealer {
         let mut draft = self.draft(&message, authentication_results);
         change(&mut draft);
         let Draft { results, names, signature, seal } = draft;
-        let body = base64(&hash_small_body(message.body()));
+        let body = to_base64(&hash_small_body(message.body()));
         let signature = format!("{signature}; h={}; bh={body}; b=", names.join(":"));
         let signed = Header::new(&message).signed(&names, None, Canonicalization::Relaxed);
         let signature = self.complete("ARC-Message-Signature", signature, signed)?;

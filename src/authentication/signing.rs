@@ -10,6 +10,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::dkim::canonical::{Canonicalization, hash_small_body, write_field, write_signature_field};
 use super::dkim::key::dns_name;
+use super::dkim::tags::to_base64;
 use crate::address::Domain;
 use crate::message::{Field, Message};
 
@@ -42,7 +43,7 @@ impl Signer {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).map_err(SigningError::new)?;
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
         let key = RsaKey::from_key_der(private).map_err(SigningError::new)?;
-        let record = format!("v=DKIM1; k=rsa; p={}", base64(&pair.subject_public_key_info()));
+        let record = format!("v=DKIM1; k=rsa; p={}", to_base64(&pair.subject_public_key_info()));
         Ok(Self::new(key.into(), domain, selector, record))
     }
 
@@ -50,7 +51,7 @@ impl Signer {
     pub fn ed25519(domain: &Domain, selector: &str) -> Result<Self, SigningError> {
         let private = Ed25519Key::generate_pkcs8().map_err(SigningError::new)?;
         let key = Ed25519Key::from_pkcs8_der(&private).map_err(SigningError::new)?;
-        let record = format!("v=DKIM1; k=ed25519; p={}", base64(&key.public_key()));
+        let record = format!("v=DKIM1; k=ed25519; p={}", to_base64(&key.public_key()));
         Ok(Self::new(key.into(), domain, selector, record))
     }
 
@@ -76,7 +77,7 @@ impl Signer {
 
     /// The signature of these octets, in base64.
     pub(super) fn sign_octets(&self, octets: &[u8]) -> Result<String, SigningError> {
-        Ok(base64(&self.key.sign(octets).map_err(SigningError::new)?))
+        Ok(to_base64(&self.key.sign(octets).map_err(SigningError::new)?))
     }
 
     /// The message with a DKIM-Signature field on top (RFC 6376 section 5). Lines have to end with CRLF.
@@ -91,7 +92,7 @@ impl Signer {
             self.domain,
             self.selector,
             names.join(":"),
-            base64(&hash_small_body(message.body())),
+            to_base64(&hash_small_body(message.body())),
         );
         let mut signed = Vec::new();
         fields.iter().rev().for_each(|field| write_field(field, Canonicalization::Relaxed, &mut signed));
@@ -102,33 +103,5 @@ impl Signer {
         signature += &self.sign_octets(&signed)?;
         signature += "\r\n";
         Ok([signature.as_bytes(), octets].concat())
-    }
-}
-
-/// RFC 4648 section 4, with padding.
-pub(super) fn base64(octets: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(octets.len().div_ceil(3) * 4);
-    for group in octets.chunks(3) {
-        let octet = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = octet(0) << 16 | octet(1) << 8 | octet(2);
-        for at in 0..4 {
-            let sextet = bits >> (18 - 6 * at) & 63;
-            text.push(if at <= group.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_that_of_rfc_4648_section_10() {
-        for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(text.as_bytes()), expected);
-        }
-        assert_eq!(base64(&[0xFB, 0xFF, 0xFE]), "+//+");
     }
 }

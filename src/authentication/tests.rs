@@ -6,7 +6,8 @@ use mail_auth::common::crypto::{RsaKey, Sha256};
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dkim::{Canonicalization, DkimSigner};
 
-use super::signing::{Signer, base64};
+use super::dkim::tags::to_base64;
+use super::signing::Signer;
 use super::*;
 use crate::dns::responder::{Behaviour, Record, Responder, Zone, reverse_name};
 
@@ -266,7 +267,7 @@ fn sign_with(
 async fn bad_signatures_do_not_pass() {
     use rcgen::PublicKeyData as _;
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
-    let public = base64(&key.subject_public_key_info());
+    let public = to_base64(&key.subject_public_key_info());
     let zone = spf_zone(&[
         ("s._domainkey.example.org", &format!("v=DKIM1; p={public}")),
         ("revoked._domainkey.example.org", "v=DKIM1; p="),

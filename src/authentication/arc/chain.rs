@@ -3,20 +3,11 @@
 use std::sync::Arc;
 
 use super::Reason;
-use super::keys::Keys;
+use super::keys::{Keys, Trouble};
 use super::set::{ChainValidation, MessageSignature, Set};
 use crate::authentication::Inner;
 use crate::authentication::dkim::canonical::{Canonicalization, write_field, write_signature_field};
 use crate::authentication::dkim::content::Content;
-
-/// Why a chain does not pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    /// It is broken.
-    Fails(Reason),
-    /// Nobody can tell now.
-    Unknown(Reason),
-}
 
 /// Verifies the chain of these sets, the oldest first. What is handed back is the lowest instance whose message signature
 /// still verifies; 0 where all do.

@@ -7,11 +7,19 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::chain::Trouble;
 use super::set::Signature;
 use super::{KEYS_MAX, Reason};
 use crate::authentication::dkim::key::{Key, RSA_BITS_MAX, RSA_BITS_MIN, dns_name};
 use crate::authentication::{DKIM_SECONDS_MAX, Inner};
+
+/// Why a chain does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It is broken.
+    Fails(Reason),
+    /// Nobody can tell now.
+    Unknown(Reason),
+}
 
 /// The keys of one message, by their names in DNS.
 pub struct Keys(HashMap<String, Result<Arc<Key>, Trouble>>);

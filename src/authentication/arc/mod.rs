@@ -52,8 +52,8 @@ pub(super) async fn verify(inner: &Arc<Inner>, content: &Content<'_>) -> ArcChai
     let outcome = chain::verify(inner, content, &sets).await;
     let (result, oldest_pass, reason) = match outcome {
         Ok(oldest_pass) => (MethodResult::Pass, Some(oldest_pass), None),
-        Err(chain::Trouble::Fails(reason)) => (MethodResult::Fail, None, Some(reason)),
-        Err(chain::Trouble::Unknown(reason)) => (MethodResult::TempError, None, Some(reason)),
+        Err(keys::Trouble::Fails(reason)) => (MethodResult::Fail, None, Some(reason)),
+        Err(keys::Trouble::Unknown(reason)) => (MethodResult::TempError, None, Some(reason)),
     };
     ArcChain { result, sets: (1..).zip(&sets).map(describe).collect(), oldest_pass, reason }
 }

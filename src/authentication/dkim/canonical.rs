@@ -230,7 +230,7 @@ fn trim_start(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authentication::signing::base64;
+    use crate::authentication::dkim::tags::to_base64;
     use crate::message::Message;
 
     async fn hash(body: &[u8], canonicalization: Canonicalization) -> Vec<u8> {
@@ -290,11 +290,11 @@ mod tests {
         }
         // RFC 6376 sections 3.4.4 and 3.4.3.
         let empty = hash(b"", Canonicalization::Relaxed).await;
-        assert_eq!(base64(&empty), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+        assert_eq!(to_base64(&empty), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
         let empty = hash(b"", Canonicalization::Simple).await;
-        assert_eq!(base64(&empty), "frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=");
+        assert_eq!(to_base64(&empty), "frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=");
         let sha1 = hash_body(b"", Canonicalization::Simple, HashAlgorithm::Sha1, None).await;
-        assert_eq!(base64(&sha1.hash), "uoq1oCgLlTqpdDX/iUbLy7J1Wic=");
+        assert_eq!(to_base64(&sha1.hash), "uoq1oCgLlTqpdDX/iUbLy7J1Wic=");
     }
 
     /// Others get their turn, and little memory is taken, however long a line is.

@@ -10,9 +10,8 @@ use mail_auth::common::crypto::{Algorithm, HashAlgorithm};
 use mail_auth::common::parse::TxtRecordParser as _;
 use mail_auth::common::verify::DomainKey;
 
-use super::tags::{Tags, base64, items};
+use super::tags::{Tags, base64, items, to_base64};
 use crate::address::Domain;
-use crate::authentication::signing;
 
 /// An Ed25519 key, in octets (RFC 8032 section 5.1.5).
 const ED25519_OCTETS: usize = 32;
@@ -104,7 +103,7 @@ fn read_one(tags: &Tags) -> Result<Key, &'static str> {
         _ => return Err("the key is of an unknown type"),
     };
     let kind = if bits.is_some() { "rsa" } else { "ed25519" };
-    let record = format!("k={kind};p={}", signing::base64(octets));
+    let record = format!("k={kind};p={}", to_base64(octets));
     let library = DomainKey::parse(record.as_bytes()).map_err(|_| NOT_A_KEY)?;
     Ok(Key {
         library: Arc::new(library),
@@ -176,7 +175,7 @@ mod tests {
 
     #[test]
     fn records_are_read_strictly() {
-        let ed25519 = signing::base64(&[7; 32]);
+        let ed25519 = to_base64(&[7; 32]);
         for (text, expected) in [
             (format!("v=DKIM1; p={WEAK}"), "a key"),
             (format!("p={WEAK}"), "a key"),
@@ -220,7 +219,7 @@ mod tests {
         assert_eq!(weak.refuses(Algorithm::RsaSha256), Some("the key is not for this hash"));
         assert_eq!(weak.refuses(Algorithm::RsaSha1), None);
         assert_eq!(weak.refuses(Algorithm::Ed25519Sha256), Some("the key is not for this algorithm"));
-        let ed25519 = read_texts(&[&format!("k=ed25519; t=s; p={}", signing::base64(&[7; 32]))]).unwrap();
+        let ed25519 = read_texts(&[&format!("k=ed25519; t=s; p={}", to_base64(&[7; 32]))]).unwrap();
         assert_eq!((ed25519.bits, ed25519.testing, ed25519.strict), (None, false, true));
         assert_eq!(ed25519.refuses(Algorithm::Ed25519Sha256), None);
         assert_eq!(ed25519.refuses(Algorithm::RsaSha256), Some("the key is not for this algorithm"));

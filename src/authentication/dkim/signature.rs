@@ -8,10 +8,9 @@ use std::ops::Range;
 use mail_auth::common::crypto::Algorithm;
 
 use super::canonical::Canonicalization;
-use super::tags::{TIME_DIGITS_MAX, Tags, base64, items, number, unquoted};
+use super::tags::{TIME_DIGITS_MAX, Tags, base64, items, number, to_base64, unquoted};
 use crate::address::Domain;
 use crate::authentication::results::printable;
-use crate::authentication::signing;
 use crate::authentication::{Dkim, MethodResult};
 use crate::message::Field;
 
@@ -75,7 +74,7 @@ fn describe(tags: &Tags, dkim: &mut Dkim) {
     dkim.algorithm = tags.get("a").and_then(algorithm).map(|algorithm| algorithm.name());
     // Six octets are eight characters.
     let signature = tags.get("b").and_then(base64);
-    dkim.signature = signature.map(|octets| signing::base64(octets.get(..6).unwrap_or(&octets)));
+    dkim.signature = signature.map(|octets| to_base64(octets.get(..6).unwrap_or(&octets)));
 }
 
 fn parse<'m>(field: Field<'m>, tags: &Tags) -> Result<Signature<'m>, &'static str> {

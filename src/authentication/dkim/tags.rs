@@ -139,6 +139,21 @@ pub(super) fn unquoted(value: &str) -> Option<String> {
     String::from_utf8(octets).ok()
 }
 
+/// RFC 4648 section 4, with padding.
+pub(in crate::authentication) fn to_base64(octets: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(octets.len().div_ceil(3) * 4);
+    for group in octets.chunks(3) {
+        let octet = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = octet(0) << 16 | octet(1) << 8 | octet(2);
+        for at in 0..4 {
+            let sextet = bits >> (18 - 6 * at) & 63;
+            text.push(if at <= group.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,5 +246,13 @@ mod tests {
         for wrong in ["", "+1", "-1", "1 2", "1.5", "0x1", "1234567890123", "\u{661}"] {
             assert_eq!(number(wrong, 12), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn base64_is_that_of_rfc_4648_section_10() {
+        for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(to_base64(text.as_bytes()), expected);
+        }
+        assert_eq!(to_base64(&[0xFB, 0xFF, 0xFE]), "+//+");
     }
 }

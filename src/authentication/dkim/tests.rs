@@ -8,7 +8,8 @@ use rcgen::PublicKeyData as _;
 use super::content::{FIELDS_MAX, HEADER_OCTETS_MAX};
 use super::*;
 use crate::address::Domain;
-use crate::authentication::signing::{Signer, base64};
+use crate::authentication::dkim::tags::to_base64;
+use crate::authentication::signing::Signer;
 use crate::authentication::{Authentication, Authenticator, DmarcPolicy, authors, tests};
 use crate::dns::responder::{Behaviour, Record, Responder, Zone};
 
@@ -33,8 +34,8 @@ impl Forger {
         let ed25519 = Ed25519Key::from_pkcs8_der(&Ed25519Key::generate_pkcs8().unwrap()).unwrap();
         Forger {
             rsa: RsaKey::from_key_der(der.into()).unwrap(),
-            rsa_public: base64(&pair.subject_public_key_info()),
-            ed25519_public: base64(&ed25519.public_key()),
+            rsa_public: to_base64(&pair.subject_public_key_info()),
+            ed25519_public: to_base64(&ed25519.public_key()),
             ed25519,
         }
     }
@@ -46,7 +47,7 @@ impl Forger {
 
     /// The same, with the hash of a part of the body.
     fn sign_part(&self, tags: &str, part: &str) -> String {
-        let hash = base64(HashAlgorithm::Sha256.hash(part.as_bytes()).as_ref());
+        let hash = to_base64(HashAlgorithm::Sha256.hash(part.as_bytes()).as_ref());
         let tags = tags.replace("{bh}", &hash);
         let listed = tags.split("h=").nth(1).unwrap_or("From:To:Subject").split(';').next().unwrap();
         let mut fields: Vec<&str> = HEADER.split_inclusive("\r\n").collect();
@@ -63,7 +64,7 @@ impl Forger {
             true => self.ed25519.sign(signed.as_bytes()),
             false => self.rsa.sign(signed.as_bytes()),
         };
-        format!("{own}{}\r\n{HEADER}\r\n{BODY}", base64(&signature.unwrap()))
+        format!("{own}{}\r\n{HEADER}\r\n{BODY}", to_base64(&signature.unwrap()))
     }
 
     fn record(&self, tags: &str) -> String {
@@ -316,7 +317,7 @@ async fn rsa_keys_are_neither_too_short_nor_too_long() {
         };
         let key = [&head, vec![0xFF; octets].as_slice(), &[2, 3, 1, 0, 1]].concat();
         let world = World::new().await;
-        world.responder.add("k._domainkey.example.org", Record::txt(&format!("p={}", base64(&key))));
+        world.responder.add("k._domainkey.example.org", Record::txt(&format!("p={}", to_base64(&key))));
         for (least, expected) in [(1_024, strict), (0, loose)] {
             let accepts = Accepts { rsa_key_bits_min: least, now: Some(NOW), ..Accepts::default() };
             let found = world.check_all(&signed, &accepts).await;
