@@ -14,7 +14,7 @@ Sessions go on with what they began with. SIGHUP does the same, and says it in t
 --config only says which server is asked (by storage.state): it loads the file that it was started
 with.
 
-Only storage.state and log.format need a restart. With socket activation the sockets that the
+Only storage.state, log.format and an address that overlaps the one that it replaces need a restart. With socket activation the sockets that the
 service manager opened stay as they are.
 
   mxkeep reload --config /etc/mxkeep/mxkeep.toml

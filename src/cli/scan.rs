@@ -39,7 +39,8 @@ and, as advice, what the sender would have to change. Delivers nothing.
   mxkeep scan --local --json Maildir/cur/*              no DNS; one JSON object a line
   cat message.eml | mxkeep scan -
 
-SPF needs --ip: without it the score is another one than it was when the message came. A message
+Without --ip (and --from) there is no SPF, no iprev, and no forwarder that is known by them: verdict,
+reply, score and advice can be others than they were when the message came. A message
 that was delivered has trace fields on top which were not there when it was judged: some rules may
 see that. DKIM keys may have changed since. listen.trusted_relays plays no part: for a message that
 came through one, --ip and --helo are those of the relay's client. The id in the reply is in no log.

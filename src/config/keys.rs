@@ -201,7 +201,7 @@ pub const KEYS: &[Key] = &[
         "policy.dmarc",
         Default(r#""enforce""#),
         "",
-        r#""enforce": p=reject is refused, p=quarantine goes to Junk. "observe": recorded only."#,
+        r#""enforce": p=reject is refused, p=quarantine goes to Junk. "observe": nothing is refused or goes to Junk for it, nor do our rules count it; the log says what would have been done."#,
     ),
     key("policy.junk_folder", Default(r#""Junk""#), "", "The folder's name, as the IMAP user sees it."),
     key(
