@@ -36,6 +36,8 @@ mod readme;
 mod relay;
 mod reload;
 mod rules;
+mod sa_hits;
+mod sa_suites;
 mod scan;
 mod session_model;
 mod smuggling;
