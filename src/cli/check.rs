@@ -1,11 +1,15 @@
 //! `mxkeep check`: is everything right that `serve` would need?
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::{exit, load_and_warn, print};
 use crate::config::{self, Config};
-use crate::rules::Rules;
+use crate::rules::{Diagnostic, Kind, Rules};
+
+/// So many findings of a kind are shown, unless all are asked for.
+const FINDINGS_MAX: usize = 5;
 
 /// What `mxkeep check --help` says below the options.
 pub const HELP: &str = "\
@@ -14,11 +18,20 @@ file in the mail root and the state directory, and loads the rules. Changes noth
 user that the server runs as, or permissions are not tested:
 
   runuser -u vmail -- mxkeep check --config /etc/mxkeep/mxkeep.toml
+  mxkeep check --rules          list all that the rule files ask for and will not get
 
 Exit status: 0 good (there may be warnings), 78 something must be mended first.";
 
+/// `mxkeep check`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// List every finding in the rule files: unsupported directives, unknown evals, bad patterns, dead rules
+    #[arg(long)]
+    rules: bool,
+}
+
 /// Loads the configuration, looks at every file that it names, and loads the rules.
-pub fn run(path: &Path) -> ExitCode {
+pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
     let config = match load_and_warn(path) {
         Ok(config) => config,
         Err(code) => return code,
@@ -27,7 +40,7 @@ pub fn run(path: &Path) -> ExitCode {
     for problem in &problems {
         eprintln!("error: {problem}");
     }
-    match (check_rules(&config, problems.is_empty()), problems.is_empty()) {
+    match (check_rules(&config, problems.is_empty(), arguments.rules), problems.is_empty()) {
         (Some(rules), true) => {
             let mailboxes: usize = config.domains.values().map(|domain| domain.mailboxes.len()).sum();
             let domains = config.domains.len();
@@ -39,12 +52,10 @@ pub fn run(path: &Path) -> ExitCode {
 
 /// How many rules there are; `None` if they cannot be loaded. What is wrong with single ones is said, and is no error:
 /// operators have rules that were written for other programs. A path that cannot be read was named with the other files.
-fn check_rules(config: &Config, all_files_are_there: bool) -> Option<usize> {
+fn check_rules(config: &Config, all_files_are_there: bool, all_findings: bool) -> Option<usize> {
     match Rules::load(&config.rules.paths) {
         Ok((rules, diagnostics)) => {
-            for diagnostic in diagnostics {
-                eprintln!("warning: {diagnostic}");
-            }
+            eprint!("{}", findings(&diagnostics, if all_findings { usize::MAX } else { FINDINGS_MAX }));
             Some(rules.scored().count())
         }
         Err(error) => {
@@ -54,4 +65,21 @@ fn check_rules(config: &Config, all_files_are_there: bool) -> Option<usize> {
             None
         }
     }
+}
+
+/// The findings, kind by kind, at most so many of each.
+fn findings(diagnostics: &[Diagnostic], shown_max: usize) -> String {
+    let mut kinds: BTreeMap<Kind, Vec<&Diagnostic>> = BTreeMap::new();
+    diagnostics.iter().for_each(|diagnostic| kinds.entry(diagnostic.kind).or_default().push(diagnostic));
+    let mut text = String::new();
+    for (kind, found) in kinds {
+        for diagnostic in found.iter().take(shown_max) {
+            text.push_str(&format!("warning: {diagnostic}\n"));
+        }
+        let more = found.len().saturating_sub(shown_max);
+        if more > 0 {
+            text.push_str(&format!("warning: {kind}: {more} more, which --rules lists\n"));
+        }
+    }
+    text
 }

@@ -69,7 +69,7 @@ enum Command {
     Serve,
     /// Say whether the configuration, the rules and the files that it names are right
     #[command(after_help = check::HELP)]
-    Check,
+    Check(check::Arguments),
     /// Say what would become of stored messages, and why
     #[command(after_help = scan::HELP)]
     Scan(scan::Arguments),
@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Serve => serve::run(&arguments.config),
-        Command::Check => check::run(&arguments.config),
+        Command::Check(check) => check::run(&arguments.config, &check),
         Command::Scan(scan) => scan::run(&arguments.config, &scan),
         Command::Reload => reload::run(&arguments.config),
         Command::Status(status) => status::run(&arguments.config, &status),

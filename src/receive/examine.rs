@@ -64,6 +64,11 @@ impl Examiner {
         Examiner { authenticator, rules }
     }
 
+    /// The same, with rules that tell what they match and what they take.
+    pub fn traced(self) -> Self {
+        Examiner { rules: self.rules.traced(), ..self }
+    }
+
     /// How many rules there are.
     pub fn rules_count(&self) -> usize {
         self.rules.scored().count()
@@ -120,6 +125,19 @@ impl Examiner {
     /// The rules' hits, with what was found and whether DMARC is overridden. A rule set that fails on a message finds nothing
     /// in it: that is logged, and costs no mail.
     async fn evaluate(&self, message: &Arc<Message>, found: Option<(&Authentication, bool)>, sender: &Sender) -> Hits {
+        let hits = self.evaluate_somewhere(message, found, sender).await;
+        for rule in &hits.given_up {
+            tracing::warn!(%rule, "the pattern of a rule took too many steps on a message: there it counts as not hit");
+        }
+        hits
+    }
+
+    async fn evaluate_somewhere(
+        &self,
+        message: &Arc<Message>,
+        found: Option<(&Authentication, bool)>,
+        sender: &Sender,
+    ) -> Hits {
         if message.octets().len() <= INLINE_OCTETS_MAX {
             let evidence = found.map(|(found, is_overridden)| evidence(found, is_overridden, sender, message));
             return self.rules.evaluate(message, evidence.as_ref());

@@ -1,33 +1,40 @@
 //! Content rules in SpamAssassin's language: `*.cf` files in, [`Hits`] out.
 //!
-//! *The path of a rule:* [`source`] splits files into statements; [`parser`] reads them into [`definition`]s, with
-//! [`expression`] for metas and conditions and [`mod@pattern`] for Perl's regular expressions; [`mod@compile`] makes plans.
-//! *The path of a message:* [`mod@evaluate`] builds [`views`] of it, asks [`evidence`] of its session, and counts.
-//! *Guarantees:* a rule file can neither crash, hang nor exhaust the process: everything in it is bounded, patterns run in
-//! linear time, and what is not supported is a [`Diagnostic`] with its place, never a guess. No message can do so either.
+//! *The path of a rule:* [`source`] splits files into statements; [`parser`] reads them into [`definition`]s and
+//! [`preferences`], with [`expression`] for metas and conditions; [`mod@compile`] makes [`mod@pattern`]s of Perl's regular
+//! expressions, binds [`evals`] to their arguments, and plans what runs.
+//! *The path of a message:* [`mod@evaluate`] builds [`views`] of it and of the [`relays`] that it came through, lets a
+//! [`prefilter`] say which patterns can match at all, asks [`evidence`] of its session, and counts.
+//! *Guarantees:* a rule file can neither crash, hang nor exhaust the process: everything in it is bounded, and what is not
+//! supported is a [`Diagnostic`] with its place, never a guess. No message can do so either: views are bounded, patterns
+//! run in linear time or within a budget of steps, and one that takes more counts as not hit and is named.
 //! *Never does:* I/O once loaded, or decide what becomes of a message.
-//! *Understood so far:* `header`, `body`, `meta`, `score`, `describe`, `tflags`, `lang`, `if`, `ifplugin`, `else`, `endif`,
-//! and the evals of [`evidence`].
+//! *Follows* SpamAssassin 4.0.1, whose rules are to hit here what they hit there.
 
 pub mod compile;
 pub mod definition;
 pub mod diagnostic;
+pub mod evals;
 pub mod evaluate;
 pub mod evidence;
 pub mod expression;
-pub mod octets;
 pub mod parser;
 pub mod pattern;
+pub mod preferences;
+pub mod prefilter;
+pub mod relays;
 pub mod report;
 pub mod source;
 #[cfg(test)]
 mod tests;
 pub mod views;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-pub use diagnostic::{Diagnostic, LoadError, Span};
+pub use diagnostic::{Diagnostic, Kind, LoadError, Span};
 pub use evidence::{Evidence, Signatures};
 pub use report::spam_status_fields;
 
@@ -45,7 +52,10 @@ pub const OWN: [(&str, &str); 3] = [
 
 /// Rules, compiled once. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Rules(Arc<Compiled>);
+pub struct Rules {
+    compiled: Arc<Compiled>,
+    traced: bool,
+}
 
 impl Rules {
     /// Loads files, and directories with all their `*.cf` in the order of their names. What is wrong *in* a file is a
@@ -70,19 +80,24 @@ impl Rules {
 
     fn compile(mut parser: Parser) -> (Rules, Vec<Diagnostic>) {
         let compiled = compile::compile(&mut parser);
-        (Rules(Arc::new(compiled)), parser.diagnostics)
+        (Rules { compiled: Arc::new(compiled), traced: false }, parser.into_diagnostics())
     }
 
     /// What hits this message. Without evidence (a message from a file) no rule runs that needs the session, and the
     /// scores for local use count.
     pub fn evaluate(&self, message: &Message, evidence: Option<&Evidence>) -> Hits {
-        evaluate::evaluate(&self.0, message, evidence)
+        evaluate::evaluate(&self.compiled, message, evidence, self.traced)
+    }
+
+    /// The same rules, which from now on also tell what they match and what they take ([`Hits::trace`]). That costs time.
+    pub fn traced(self) -> Self {
+        Rules { traced: true, ..self }
     }
 
     /// The names of all rules that can add to a score, in the order of definition.
     pub fn scored(&self) -> impl Iterator<Item = &str> {
-        let [_, net] = &self.0.plans;
-        net.scored.iter().filter_map(|(at, _)| self.0.rules.get(*at)).map(|rule| &*rule.name)
+        let Compiled { rules, plans: [_, net], .. } = &*self.compiled;
+        net.scored.iter().filter_map(|(at, _)| rules.get(*at)).map(|rule| &*rule.name)
     }
 }
 
@@ -102,6 +117,19 @@ pub struct Hit {
 pub struct Hits {
     /// One by one.
     pub hits: Vec<Hit>,
+    /// The rules whose pattern took more steps than it may: they count as not hit on the texts where it did.
+    pub given_up: Vec<Arc<str>>,
+    /// What was matched and what it took, if that was asked for.
+    pub trace: Option<Box<Trace>>,
+}
+
+/// What rules matched in a message, and what they took.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Trace {
+    /// By rule: the text that its pattern matched first, or the rules that a meta is made of.
+    pub matched: BTreeMap<Arc<str>, String>,
+    /// By rule: the time of its pattern or eval, where any was spent.
+    pub costs: Vec<(Arc<str>, Duration)>,
 }
 
 impl Hits {

@@ -68,7 +68,7 @@ mod tests {
 
     fn hits(scores: &[(&str, f64)]) -> Hits {
         let hit = |(name, score): &(&str, f64)| Hit { name: (*name).into(), score: *score, describe: None };
-        Hits { hits: scores.iter().map(hit).collect() }
+        Hits { hits: scores.iter().map(hit).collect(), ..Hits::default() }
     }
 
     #[test]
