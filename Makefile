@@ -6,10 +6,10 @@ CARGO ?= cargo
 # rustup's place, for shells that were opened before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run test corpus load bench fuzz build fmt lint check setup
+.PHONY: help run test corpus load bench bench-rules fuzz build fmt lint check setup
 
 help:           ## Say what can be made.
-	@sed -n 's/^\([a-z]*\): .*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\): .*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: setup      ## Build mxkeep and show what it does, on this machine alone.
 	$(CARGO) run --release --locked -- demo
@@ -25,6 +25,9 @@ load: setup-test ## Measure the promised load figures in full, some minutes long
 
 bench: setup    ## Measure what authenticating a known sender's message costs, beside its cryptography alone.
 	$(CARGO) bench --locked --bench authentication
+
+bench-rules: setup-test ## Measure what Debian's SpamAssassin rules cost over real mail, beside SpamAssassin itself.
+	$(CARGO) bench --locked --bench rules
 
 fuzz: setup     ## Fuzz what reads octets from outside, SECONDS_EACH=60 a target. A finding fails, and says where it is.
 	@tests/fuzz/run
