@@ -128,6 +128,8 @@ pub struct Hits {
 pub struct Trace {
     /// By rule: the text that its pattern matched first, or the rules that a meta is made of.
     pub matched: BTreeMap<Arc<str>, String>,
+    /// Every rule that hit, sub-rules too, and how often; of metas their value.
+    pub counts: Vec<(Arc<str>, f64)>,
     /// By rule: the time of its pattern or eval, where any was spent.
     pub costs: Vec<(Arc<str>, Duration)>,
 }

@@ -54,6 +54,9 @@ impl Tracer {
                 _ => self.matched.get(at).cloned().flatten(),
             };
             matched.filter(|_| hit(at)).into_iter().for_each(|text| drop(trace.matched.insert(rule.name.clone(), text)));
+            if let Some(count) = counts.get(at).filter(|count| **count != 0.0) {
+                trace.counts.push((rule.name.clone(), *count));
+            }
             let took = self.took.get(at).copied().unwrap_or_default();
             if !took.is_zero() {
                 trace.costs.push((rule.name.clone(), took));
