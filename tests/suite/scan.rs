@@ -114,3 +114,87 @@ fn standard_input_and_a_reader_that_has_seen_enough() {
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
+
+/// A Maildir, an mbox and a directory, each with messages that score and messages that don't.
+fn boxes(server: &Server) {
+    let root = server.directory();
+    for (path, text) in [
+        ("Maildir/cur/1:2,S", SPAM),
+        ("Maildir/new/2", "Subject: hello\n\nx\n"),
+        ("Maildir/tmp/3", SPAM),
+        ("Maildir/.Lists/cur/4", SPAM),
+        ("plain/deep/5.eml", SPAM),
+    ] {
+        fs::create_dir_all(root.join(path).parent().expect("a parent")).expect("made");
+        fs::write(root.join(path), text).expect("written");
+    }
+    for folder in ["Maildir/new", "Maildir/.Lists/new", "Maildir/.Lists/tmp"] {
+        fs::create_dir_all(root.join(folder)).expect("made");
+    }
+    let from = "From carol@client.example Thu Jan  1 00:00:00 2026\n";
+    let mbox = format!("{from}{SPAM}\n>From here on\n\n{from}Subject: two\n\nx\n\n{from}{SPAM}");
+    fs::write(root.join("old.mbox"), mbox).expect("written");
+}
+
+#[test]
+fn maildirs_mboxes_and_directories_are_read_whole() {
+    let server = server();
+    boxes(&server);
+    let said = scan(&server, &["--local", "--json", "Maildir", "old.mbox", "plain"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let reports: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
+    let shown: Vec<(&str, f64)> =
+        reports.iter().map(|report| (report["file"].as_str().unwrap_or("?"), report["score"].as_f64().unwrap_or(-1.0))).collect();
+    let expected = [
+        ("Maildir/.Lists/cur/4", 6.5),
+        ("Maildir/cur/1:2,S", 6.5),
+        ("Maildir/new/2", 0.0),
+        ("old.mbox:1", 6.5),
+        ("old.mbox:2", 0.0),
+        ("old.mbox:3", 6.5),
+        ("plain/deep/5.eml", 6.5),
+    ];
+    assert_eq!(shown, expected);
+    assert!(said.err.contains("7 messages") && said.err.contains("costliest rules"), "the summary: {said:?}");
+}
+
+#[test]
+fn many_messages_are_a_table_with_a_summary() {
+    let server = server();
+    boxes(&server);
+    let said = scan(&server, &["--local", "Maildir", "old.mbox", "missing"]);
+    assert_eq!(said.code, Some(66), "one is not there: {said:?}");
+    let head = said.out.lines().next().unwrap_or_default();
+    assert_eq!(head.split_whitespace().collect::<Vec<_>>(), ["score", "verdict", "rules", "message:", "rules"]);
+    assert!(said.out.contains("   6.50  junk         1  Maildir/cur/1:2,S: BUY=6.5\n"), "{said:?}");
+    for line in ["6 messages", "unreadable: 1", "  inbox                   2   33.33 %", "  junk                    4   66.67 %", "   66.67 %         4  BUY"] {
+        assert!(said.out.contains(line), "{line}: {said:?}");
+    }
+    assert!(said.err.contains("missing"), "{said:?}");
+    assert!(!said.err.contains('\r') && !said.out.contains('\r'), "no progress bar where there is no terminal");
+}
+
+#[test]
+fn a_hit_is_explained_by_what_it_matched() {
+    let rules = "body BUY /buy\\s+(this|that)/\ndescribe BUY Sells something\nscore BUY 2\nheader __TO exists:To\n\
+                 meta BOTH __TO && BUY\nscore BOTH 1.5\n";
+    let server = Server::start(Options { rules: rules.to_owned(), ..Options::default() });
+    fs::write(server.directory().join("spam.eml"), SPAM).expect("a message");
+    let said = scan(&server, &["--local", "--explain", "spam.eml"]);
+    let indent = " ".repeat(26);
+    for line in [
+        "  rule              2.00  BUY\n".to_owned(),
+        format!("{indent}Sells something\n"),
+        format!("{indent}matched: \"buy this\"\n"),
+        format!("{indent}matched: BUY, __TO\n"),
+    ] {
+        assert!(said.out.contains(&line), "{line}: {said:?}");
+    }
+    let found = report(&server, &["--local", "--explain", "spam.eml"]);
+    let expected = serde_json::json!([
+        { "rule": "BUY", "score": 2.0, "describe": "Sells something", "matched": "\"buy this\"" },
+        { "rule": "BOTH", "score": 1.5, "describe": null, "matched": "BUY, __TO" },
+    ]);
+    assert_eq!(found["explained"], expected);
+    assert!(report(&server, &["--local", "spam.eml"]).get("explained").is_none());
+}
