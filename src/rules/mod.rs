@@ -15,9 +15,9 @@ pub mod diagnostic;
 pub mod evaluate;
 pub mod evidence;
 pub mod expression;
-pub mod octets;
 pub mod parser;
 pub mod pattern;
+pub mod prefilter;
 pub mod report;
 pub mod source;
 #[cfg(test)]
