@@ -42,6 +42,15 @@ pub fn is_word(octet: &u8) -> bool {
     octet.is_ascii_alphanumeric() || *octet == b'_'
 }
 
+/// The lower case of an octet. SpamAssassin compiles with `aa`, which asks for Unicode's rules: in a text of octets that
+/// is the case of Latin-1's letters, accents and all.
+pub fn lower(octet: u8) -> u8 {
+    match octet {
+        b'A'..=b'Z' | 0xc0..=0xd6 | 0xd8..=0xde => octet | 0x20,
+        other => other,
+    }
+}
+
 fn is_space(octet: &u8) -> bool {
     b" \t\n\x0b\x0c\r".contains(octet)
 }
@@ -101,11 +110,11 @@ impl Octets {
     /// With the other case of each letter.
     #[must_use]
     pub fn folded(mut self) -> Octets {
-        for letter in b'a'..=b'z' {
-            let upper = letter.to_ascii_uppercase();
-            if self.contains(letter) || self.contains(upper) {
-                self.add(letter);
-                self.add(upper);
+        for octet in 0u8..=255 {
+            let lower = lower(octet);
+            if lower != octet && (self.contains(octet) || self.contains(lower)) {
+                self.add(octet);
+                self.add(lower);
             }
         }
         self

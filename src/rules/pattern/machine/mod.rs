@@ -10,7 +10,7 @@ mod program;
 use std::ops::Range;
 
 use super::measure::Anchor;
-use super::octets::is_word;
+use super::octets::{is_word, lower};
 use super::syntax::Assertion;
 pub use program::Program;
 use program::{Inst, LookAround, Run, index};
@@ -339,11 +339,11 @@ impl<'a> Machine<'a> {
         let this = self.program.loops.get(index(number))?;
         let (count, last) = (self.slot(this.slot), self.slot(this.slot.saturating_add(1)));
         let (round, on) = (at + 1, at + 2);
-        if count > 0 && last == place || count >= this.max {
-            return Some((on, place));
-        }
         if count < this.min {
             return Some((round, place));
+        }
+        if count > 0 && last == place || count >= this.max {
+            return Some((on, place));
         }
         let (first, second) = if this.lazy { (on, round) } else { (round, on) };
         self.push(Frame::Branch { at: second, place });
@@ -364,7 +364,8 @@ impl<'a> Machine<'a> {
         let taken = self.text.get(range)?;
         let found = self.text.get(place..)?.get(..taken.len())?;
         self.spend(taken.len() / 8);
-        let same = if reference.fold { found.eq_ignore_ascii_case(taken) } else { found == taken };
+        let folded = || found.iter().zip(taken).all(|(a, b)| lower(*a) == lower(*b));
+        let same = if reference.fold { folded() } else { found == taken };
         same.then(|| place.saturating_add(taken.len()))
     }
 

@@ -3,8 +3,8 @@
 //! *Does:* takes delimiters and flags off, reads the text, resolves case, `x`, groups and references.
 //! *Guarantees:* a tree has at most [`NODES_MAX`] nodes and [`NESTING_MAX`] levels; a count is at most [`COUNT_MAX`].
 //! *Never does:* guess. What is not understood is an error that says where.
-//! *Octets:* text is octets and so is a pattern, as Perl reads a rule file. Case is ASCII. A letter above 255 that is
-//! written by its number stands for its UTF-8. `\Q` to `\U` are the work of Perl's string literals, not of patterns: in a
+//! *Octets:* text is octets and so is a pattern, as Perl reads a rule file with `aa`: `\w` and its like are ASCII, case is
+//! that of Latin-1. A letter above 255 that is written by its number stands for its UTF-8. `\Q` to `\U` are the work of Perl's string literals, not of patterns: in a
 //! pattern from a file they are unknown escapes, and these are the letters themselves.
 
 mod class;

@@ -108,10 +108,6 @@ impl<'a> Parser<'a> {
 
     /// One thing that can be repeated; none for flags, which stand for nothing.
     fn atom(&mut self) -> Result<Option<Node>, PatternError> {
-        let quantifier_next = self.rest.peek() == Some(b'{') && self.counts().is_some();
-        if quantifier_next {
-            return self.rest.wrong("a quantifier follows nothing");
-        }
         let flags = self.flags;
         Ok(Some(match self.rest.next() {
             Some(b'\\') => self.escape()?,
