@@ -1,0 +1,241 @@
+//! Patterns: Perl's regular expressions over octets.
+//!
+//! *Does:* reads what rules write as `/text/flags` or `m{text}flags` ([`syntax`]) and runs it. A machine that backtracks as
+//! Perl does ([`machine`]) comes first: it needs no warming up and is exact to the octet. A pattern that needs no
+//! backtracking and takes it too many steps is run once more as a lazy DFA ([`linear`]), which is linear in the text.
+//! *Guarantees:* a search ends. One match takes at most [`STEPS_PER_MATCH_MAX`] steps and all of a message's what its
+//! [`Budget`] holds; a pattern without look-around, references and atomic groups is answered even then.
+//! *Never does:* hit what Perl does not hit. A search that had to be given up is no match, and is counted in
+//! [`Budget::aborts`].
+//! *What is not done:* recursion, code, Unicode properties, backtracking verbs but `(*FAIL)`.
+
+pub mod linear;
+pub mod literals;
+pub mod machine;
+pub mod measure;
+pub mod octets;
+pub mod syntax;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use regex_automata::hybrid::dfa::Cache;
+use regex_syntax::hir::Hir;
+
+use linear::{Fidelity, Linear};
+use machine::{Machine, OutOfSteps, Program, Room};
+pub use syntax::PatternError;
+use syntax::Tree;
+
+/// The steps one search may take. A step is a few nanoseconds.
+pub const STEPS_PER_MATCH_MAX: u64 = 500_000;
+/// The steps after which a search that can be done in linear time is.
+const STEPS_BEFORE_LINEAR: u64 = 4_000;
+/// And so many for each octet of text.
+const STEPS_BEFORE_LINEAR_PER_OCTET: u64 = 24;
+/// The largest compiled pattern, in octets.
+pub const COMPILED_OCTETS_MAX: usize = 2 << 20;
+
+/// A compiled pattern.
+#[derive(Debug)]
+pub struct Pattern {
+    program: Program,
+    /// As it was written, to be read again for the linear engine and for prefilters.
+    written: Box<[u8]>,
+    literals: Option<Box<[Box<[u8]>]>>,
+    backtracks: bool,
+    length_min: usize,
+    /// Made when it is first needed; none if it would be too large.
+    linear: OnceLock<Option<Box<Linear>>>,
+}
+
+/// What the searches of one message may cost together, and room for them.
+#[derive(Debug, Default)]
+pub struct Budget {
+    steps: u64,
+    aborts: u32,
+    room: Room,
+    cache: Option<Cache>,
+}
+
+impl Budget {
+    /// So many steps.
+    pub fn new(steps: u64) -> Budget {
+        Budget { steps, ..Budget::default() }
+    }
+
+    /// Begins anew for the next message, and keeps the room.
+    pub fn refill(&mut self, steps: u64) {
+        self.steps = steps;
+        self.aborts = 0;
+    }
+
+    /// How many steps are left.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// How many searches were given up: each may be a match that was not found.
+    pub fn aborts(&self) -> u32 {
+        self.aborts
+    }
+
+    fn abort(&mut self) {
+        self.aborts = self.aborts.saturating_add(1);
+    }
+}
+
+/// What an interrupted search has to say.
+type Found = Result<Option<Range<usize>>, OutOfSteps>;
+
+impl Pattern {
+    /// Reads and compiles a pattern as rules write it.
+    pub fn parse(written: &[u8]) -> Result<Pattern, PatternError> {
+        let tree = syntax::parse(written)?;
+        let program = Program::new(&tree);
+        if program.octets() > COMPILED_OCTETS_MAX {
+            return Err(PatternError::TooLarge);
+        }
+        Ok(Pattern {
+            program,
+            written: written.into(),
+            literals: literals::of(&tree.node),
+            backtracks: measure::backtracks(&tree.node),
+            length_min: measure::length(&tree.node).0,
+            linear: OnceLock::new(),
+        })
+    }
+
+    /// Whether a text matches.
+    pub fn is_match(&self, text: &[u8], budget: &mut Budget) -> bool {
+        if text.len() < self.length_min {
+            return false;
+        }
+        let steps = if self.backtracks { STEPS_PER_MATCH_MAX } else { self.steps_before_linear(text) };
+        match self.search(text, 0, false, steps, budget) {
+            Ok(found) => found.is_some(),
+            Err(OutOfSteps) => self.end_of_first(text, 0, budget).is_some(),
+        }
+    }
+
+    /// How many matches a text has that do not overlap, at most `max`.
+    pub fn count(&self, text: &[u8], max: u32, budget: &mut Budget) -> u32 {
+        let (mut count, mut from, mut empty) = (0u32, 0, false);
+        if text.len() < self.length_min {
+            return 0;
+        }
+        while count < max {
+            let steps = if self.backtracks { STEPS_PER_MATCH_MAX } else { self.steps_before_linear(text) };
+            let end = match self.search(text, from, empty, steps, budget) {
+                Ok(found) => found.map(|found| {
+                    empty = found.is_empty();
+                    found.end
+                }),
+                Err(OutOfSteps) => {
+                    // Without its start an empty match cannot be told, and is passed over.
+                    let end = self.end_of_first(text, from.saturating_add(usize::from(empty)), budget);
+                    empty = end == Some(from) || self.length_min == 0;
+                    end
+                }
+            };
+            let Some(end) = end else { break };
+            count = count.saturating_add(1);
+            from = end;
+        }
+        count
+    }
+
+    /// The first match.
+    pub fn find(&self, text: &[u8], budget: &mut Budget) -> Option<Range<usize>> {
+        self.find_at(text, 0, false, budget)
+    }
+
+    /// The first match at or behind `from`; with `not_empty` it ends behind `from`, as Perl asks for behind an empty match.
+    pub fn find_at(&self, text: &[u8], from: usize, not_empty: bool, budget: &mut Budget) -> Option<Range<usize>> {
+        match self.search(text, from, not_empty, STEPS_PER_MATCH_MAX, budget) {
+            Ok(found) => found,
+            Err(OutOfSteps) => {
+                budget.abort();
+                None
+            }
+        }
+    }
+
+    /// The named groups that took part in the first match, and what they took. None without a match.
+    pub fn captures(&self, text: &[u8], budget: &mut Budget) -> Option<Vec<(Box<str>, Range<usize>)>> {
+        let steps = budget.steps.min(STEPS_PER_MATCH_MAX);
+        let mut machine = Machine::new(&self.program, text, &mut budget.room, steps);
+        let found = machine.find(0, false).map(|found| found.map(|_| machine.named()));
+        budget.steps = budget.steps.saturating_sub(steps.saturating_sub(machine.steps()));
+        found.unwrap_or_else(|OutOfSteps| {
+            budget.abort();
+            None
+        })
+    }
+
+    /// Whether it has named groups.
+    pub fn has_named_groups(&self) -> bool {
+        self.program.has_names()
+    }
+
+    /// Whether it can only be run by backtracking, and so may be given up.
+    pub fn backtracks(&self) -> bool {
+        self.backtracks
+    }
+
+    /// Strings, in lower case, of which one stands in every text that matches, whatever its ASCII case there.
+    pub fn literals(&self) -> Option<&[Box<[u8]>]> {
+        self.literals.as_deref()
+    }
+
+    /// About how much memory it takes now, in octets. What the linear engine may add later is not in it: at most
+    /// [`linear::AUTOMATON_OCTETS_MAX`], for most patterns a few thousand.
+    pub fn octets(&self) -> usize {
+        let literals: usize = self.literals().into_iter().flatten().map(|literal| literal.len() + 16).sum();
+        let linear = self.linear.get().and_then(Option::as_ref).map_or(0, |linear| linear.octets());
+        size_of::<Pattern>() + self.program.octets() + self.written.len() + literals + linear
+    }
+
+    /// An automaton's view of it that finds at least what it matches; none if it may match anything.
+    pub(crate) fn loose(&self) -> Option<Hir> {
+        let tree = self.tree()?;
+        let fidelity = if self.backtracks { Fidelity::Loose } else { Fidelity::Exact };
+        let hir = linear::hir(&tree.node, fidelity);
+        let properties = hir.properties();
+        let demands = properties.minimum_len().is_none_or(|octets| octets > 0) || !properties.look_set().is_empty();
+        demands.then_some(hir)
+    }
+
+    fn tree(&self) -> Option<Tree> {
+        syntax::parse(&self.written).ok()
+    }
+
+    fn steps_before_linear(&self, text: &[u8]) -> u64 {
+        let octets = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        octets.saturating_mul(STEPS_BEFORE_LINEAR_PER_OCTET).saturating_add(STEPS_BEFORE_LINEAR)
+    }
+
+    fn search(&self, text: &[u8], from: usize, not_empty: bool, steps: u64, budget: &mut Budget) -> Found {
+        let steps = budget.steps.min(steps);
+        let mut machine = Machine::new(&self.program, text, &mut budget.room, steps);
+        let found = machine.find(from, not_empty);
+        budget.steps = budget.steps.saturating_sub(steps.saturating_sub(machine.steps()));
+        found
+    }
+
+    /// The same by the linear engine, where it can; otherwise the search is given up.
+    fn end_of_first(&self, text: &[u8], from: usize, budget: &mut Budget) -> Option<usize> {
+        let make = || self.tree().and_then(|tree| Linear::new(&tree.node)).map(Box::new);
+        let linear = if self.backtracks { None } else { self.linear.get_or_init(make).as_ref() };
+        let found = linear.map(|linear| linear.end_of_first(text, from, &mut budget.cache));
+        match found {
+            Some(Ok(end)) => end,
+            Some(Err(OutOfSteps)) | None => {
+                budget.abort();
+                None
+            }
+        }
+    }
+}
