@@ -84,7 +84,7 @@ fn part_text(leaf: &Leaf<'_>) -> Option<String> {
     }
     let decoded = charset::decode(&leaf.decoded(), leaf.content_type.parameter("charset"));
     // A character has up to four octets.
-    Some(if html { html::text(&decoded, PART_CHARS_MAX * 4 + CUT_OCTETS_MAX) } else { decoded })
+    Some(if html { html::Html::parse(&decoded, PART_CHARS_MAX * 4 + CUT_OCTETS_MAX).text } else { decoded })
 }
 
 fn names_html(name: &[u8]) -> bool {
@@ -147,7 +147,7 @@ mod tests {
             ("A: 1\n\na\nb\n\nc\td \n \n\n e\n", &["s\n", "a b\n", "c d \n", " e \n"]),
             ("Content-Type: text/html\n\n<p>a<br>b</p><p>c", &["s\n", "\n", "a b\n", "c\n"]),
             ("Content-Type: application/pdf\n\na\n", &["s\n"]),
-            ("Content-Type: application/x; name=a.HTML\n\n<b>a\n", &["s\n", "a\n"]),
+            ("Content-Type: application/x; name=a.HTML\n\n<b>a\n", &["s\n", "a \n"]),
             (
                 "Content-Type: text/plain; charset=koi8-r\nContent-Transfer-Encoding: base64\n\n8NLJ18XU\n",
                 &["s\n", "Привет\n"],
