@@ -1,9 +1,9 @@
 //! Prefilters: which of many patterns could match a text, found in one pass or two.
 //!
-//! *Does:* looks for the literals of all patterns at once. Patterns without good literals are looked for together by a lazy
-//! DFA that knows them loosely.
-//! *Guarantees:* a pattern that matches is a candidate. The pass is linear; the DFA's cache is bounded, and if a text fills
-//! it again and again its patterns are all candidates.
+//! *Does:* looks for the literals of all patterns at once, and for the chains of those without good literals, many in each
+//! machine word.
+//! *Guarantees:* a pattern that matches is a candidate. The time is linear in the text, whatever stands in it, and nothing
+//! is allocated.
 //! *Never does:* decide. A candidate is yet to be matched.
 
 use std::collections::HashMap;
@@ -11,16 +11,12 @@ use std::collections::HashMap;
 use aho_corasick::automaton::Automaton;
 use aho_corasick::nfa::contiguous;
 use aho_corasick::{Anchored, MatchKind};
-use regex_automata::hybrid::dfa::{Cache, DFA};
-use regex_automata::util::pool::Pool;
-use regex_automata::{Input, PatternSet};
 
-use super::pattern::{Pattern, linear};
+use super::pattern::Pattern;
+use super::pattern::chains::Chain;
 
-/// The largest automaton for patterns without literals, in octets.
-const LOOSE_OCTETS_MAX: usize = 16 << 20;
-/// The cache of its lazy DFA, in octets, for each thread that uses it.
-const LOOSE_CACHE_OCTETS: usize = 4 << 20;
+/// How many words of bits are looked at together.
+const LANES: usize = 4;
 
 /// A prefilter for some patterns, known by their number.
 #[derive(Debug)]
@@ -29,23 +25,29 @@ pub struct Prefilter {
     literals: Option<contiguous::NFA>,
     /// The patterns that each literal stands for.
     owners: Vec<Box<[u32]>>,
-    loose: Option<Loose>,
+    chains: Vec<Chains>,
     /// Patterns that could match any text.
     always: Vec<u32>,
 }
 
-/// Patterns without literals.
+/// Some patterns' chains, looked for together: each chain has a row of bits in a word, one bit for each link. A bit is set
+/// while the chain is met up to there.
 #[derive(Debug)]
-struct Loose {
-    dfa: DFA,
-    numbers: Vec<u32>,
-    rooms: Pool<LooseRoom, Box<dyn Fn() -> LooseRoom + Send + Sync>>,
+struct Chains {
+    /// By octet.
+    steps: Box<[Step]>,
+    first: [u64; LANES],
+    /// The word and bit where each chain ends, and whose it is.
+    ends: Vec<(usize, u32, u32)>,
+    /// How many bits of each word are taken.
+    taken: [u32; LANES],
 }
 
-#[derive(Debug)]
-struct LooseRoom {
-    cache: Cache,
-    found: PatternSet,
+/// What an octet does: the bits of links it can be, and of links behind which it may pass.
+#[derive(Debug, Clone, Copy, Default)]
+struct Step {
+    comes: [u64; LANES],
+    passes: [u64; LANES],
 }
 
 /// Numbers of patterns.
@@ -94,15 +96,15 @@ impl Prefilter {
     /// For these patterns. Each is known by its place.
     pub fn new<'a>(patterns: impl Iterator<Item = &'a Pattern>) -> Self {
         let mut strings: HashMap<&'a [u8], Vec<u32>> = HashMap::new();
-        let mut loose = Vec::new();
+        let mut chains: Vec<Chains> = Vec::new();
         let mut always = Vec::new();
         let mut count = 0usize;
         for (number, pattern) in (0u32..).zip(patterns) {
             count = count.saturating_add(1);
             match pattern.literals() {
                 Some(literals) => literals.iter().for_each(|literal| strings.entry(literal).or_default().push(number)),
-                None => match pattern.loose() {
-                    Some(hir) => loose.push((number, hir)),
+                None => match pattern.chains() {
+                    Some(own) => own.iter().for_each(|chain| Chains::put(&mut chains, chain, number)),
                     None => always.push(number),
                 },
             }
@@ -110,8 +112,7 @@ impl Prefilter {
         let mut strings: Vec<(&[u8], Vec<u32>)> = strings.into_iter().collect();
         strings.sort_unstable();
         let (literals, owners) = Self::literals(strings, &mut always);
-        let loose = Loose::new(loose, &mut always);
-        Prefilter { patterns: count, literals, owners, loose, always }
+        Prefilter { patterns: count, literals, owners, chains, always }
     }
 
     /// The automaton of all literals. Should it be too large, their patterns could match any text.
@@ -137,7 +138,7 @@ impl Prefilter {
         candidates.reserve(self.patterns);
         self.always.iter().for_each(|number| candidates.add(*number));
         self.mark_literals(text, candidates);
-        self.loose.iter().for_each(|loose| loose.mark(text, candidates));
+        self.chains.iter().for_each(|chains| chains.mark(text, candidates));
     }
 
     fn mark_literals(&self, text: &[u8], candidates: &mut Candidates) {
@@ -154,47 +155,75 @@ impl Prefilter {
         }
     }
 
-    /// About how much memory it takes, in octets, without the caches of threads.
+    /// About how much memory it takes, in octets.
     pub fn octets(&self) -> usize {
         let literals = self.literals.as_ref().map_or(0, Automaton::memory_usage);
         let owners: usize = self.owners.iter().map(|owners| size_of_val(&**owners) + 16).sum();
-        let loose = self.loose.as_ref().map_or(0, |loose| loose.dfa.memory_usage() + loose.dfa.get_nfa().memory_usage());
-        literals + owners + loose
+        let chains = self.chains.len() * (size_of::<Chains>() + 256 * size_of::<Step>());
+        literals + owners + chains
     }
 
     /// How many patterns could match any text, and how many have no literals but are looked for all the same.
     pub fn without_literals(&self) -> (usize, usize) {
-        (self.always.len(), self.loose.as_ref().map_or(0, |loose| loose.numbers.len()))
+        (self.always.len(), self.chains.iter().map(|chains| chains.ends.len()).sum())
     }
 }
 
-impl Loose {
-    fn new(patterns: Vec<(u32, regex_syntax::hir::Hir)>, always: &mut Vec<u32>) -> Option<Loose> {
-        let (numbers, patterns): (Vec<u32>, Vec<_>) = patterns.into_iter().unzip();
-        if numbers.is_empty() {
-            return None;
+impl Chains {
+    fn new() -> Chains {
+        let steps = vec![Step::default(); 256].into_boxed_slice();
+        Chains { steps, first: [0; LANES], ends: Vec::new(), taken: [0; LANES] }
+    }
+
+    /// Puts a chain where there is room.
+    fn put(all: &mut Vec<Chains>, chain: &Chain, number: u32) {
+        if !all.iter_mut().any(|chains| chains.add(chain, number)) {
+            let mut next = Chains::new();
+            next.add(chain, number);
+            all.push(next);
         }
-        let dfa = linear::automaton(&patterns, LOOSE_OCTETS_MAX)
-            .and_then(|nfa| linear::lazy_dfa(nfa, regex_automata::MatchKind::All, LOOSE_CACHE_OCTETS));
-        let Some(dfa) = dfa else {
-            always.extend(numbers);
-            return None;
-        };
-        let (own, count) = (dfa.clone(), numbers.len());
-        let make = move || LooseRoom { cache: own.create_cache(), found: PatternSet::new(count) };
-        Some(Loose { dfa, numbers, rooms: Pool::new(Box::new(make)) })
+    }
+
+    /// Whether there was room.
+    fn add(&mut self, chain: &Chain, number: u32) -> bool {
+        let length = u32::try_from(chain.len()).unwrap_or(u32::MAX);
+        let free = |taken: &u32| taken.saturating_add(length) <= u64::BITS;
+        let Some(lane) = self.taken.iter().position(free) else { return false };
+        let from = self.taken.get(lane).copied().unwrap_or(0);
+        for (bit, link) in (from..).zip(chain) {
+            for (octet, step) in (0u8..=255).zip(&mut self.steps) {
+                let Step { comes, passes } = step;
+                let set = |words: &mut [u64; LANES]| words.get_mut(lane).into_iter().for_each(|word| *word |= 1 << bit);
+                if link.comes.contains(octet) {
+                    set(comes);
+                }
+                if link.passes.contains(octet) {
+                    set(passes);
+                }
+            }
+        }
+        let end = from.saturating_add(length).saturating_sub(1);
+        self.first.get_mut(lane).into_iter().for_each(|word| *word |= 1 << from);
+        self.taken.get_mut(lane).into_iter().for_each(|taken| *taken = end.saturating_add(1));
+        self.ends.push((lane, end, number));
+        true
     }
 
     fn mark(&self, text: &[u8], candidates: &mut Candidates) {
-        let mut room = self.rooms.get();
-        let LooseRoom { cache, found } = &mut *room;
-        found.clear();
-        match self.dfa.try_which_overlapping_matches(cache, &Input::new(text), found) {
-            Ok(()) => {
-                let numbers = found.iter().filter_map(|at| self.numbers.get(at.as_usize()));
-                numbers.for_each(|number| candidates.add(*number));
+        let mut state = [0u64; LANES];
+        let mut seen = [0u64; LANES];
+        for octet in text {
+            let Some(step) = self.steps.get(usize::from(*octet)) else { continue };
+            let words = state.iter_mut().zip(&mut seen).zip(&self.first).zip(step.comes.iter().zip(&step.passes));
+            for (((state, seen), first), (comes, passes)) in words {
+                *state = (*state << 1 | first) & comes | *state & passes;
+                *seen |= *state;
             }
-            Err(_) => self.numbers.iter().for_each(|number| candidates.add(*number)),
+        }
+        for (lane, bit, number) in &self.ends {
+            if seen.get(*lane).is_some_and(|word| word >> bit & 1 == 1) {
+                candidates.add(*number);
+            }
         }
     }
 }

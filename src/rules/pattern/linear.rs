@@ -6,7 +6,7 @@
 //! *Never does:* tell where a match began. It answers what needs only its end.
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
-use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::{Input, MatchKind};
 use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, Look, Repetition};
 
@@ -21,83 +21,43 @@ const CACHE_OCTETS: usize = 1 << 18;
 const CACHE_FULL_MAX: usize = 3;
 /// A search gives up when a cache did not even serve so many octets for each state.
 const OCTETS_PER_STATE_MIN: usize = 8;
-/// Counts above this become "any number" where more than the pattern's matches may be found.
-const LOOSE_COUNT_MAX: u32 = 8;
-
-/// How true to its tree an automaton has to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fidelity {
-    /// It matches where the tree does.
-    Exact,
-    /// It matches at least there: look-around, references and large counts are not asked.
-    Loose,
-}
-
-/// A tree in `regex-syntax`'s terms.
-pub fn hir(node: &Node, fidelity: Fidelity) -> Hir {
-    let many = |nodes: &[Node]| nodes.iter().map(|node| hir(node, fidelity)).collect::<Vec<Hir>>();
-    match node {
-        Node::Empty | Node::Look(_) => Hir::empty(),
+/// A tree in `regex-syntax`'s terms; none if it needs backtracking.
+fn hir(node: &Node) -> Option<Hir> {
+    let many = |nodes: &[Node]| nodes.iter().map(hir).collect::<Option<Vec<Hir>>>();
+    Some(match node {
+        Node::Empty => Hir::empty(),
         Node::Fail => Hir::fail(),
         Node::Set(set) => {
             let ranges = set.ranges().map(|(low, high)| ClassBytesRange::new(low, high));
             Hir::class(Class::Bytes(ClassBytes::new(ranges)))
         }
-        Node::Concat(nodes) => Hir::concat(many(nodes)),
-        Node::Alternate(nodes) => Hir::alternation(many(nodes)),
+        Node::Concat(nodes) => Hir::concat(many(nodes)?),
+        Node::Alternate(nodes) => Hir::alternation(many(nodes)?),
         Node::Repeat(repeat) => {
-            let (mut min, mut max) = (repeat.min, repeat.max);
-            if fidelity == Fidelity::Loose {
-                min = min.min(LOOSE_COUNT_MAX);
-                max = max.filter(|max| *max <= LOOSE_COUNT_MAX);
-            }
-            let sub = Box::new(hir(&repeat.node, fidelity));
-            Hir::repetition(Repetition { min, max, greedy: !repeat.lazy, sub })
+            let sub = Box::new(hir(&repeat.node)?);
+            Hir::repetition(Repetition { min: repeat.min, max: repeat.max, greedy: !repeat.lazy, sub })
         }
-        Node::Capture(_, node) | Node::Atomic(node) => hir(node, fidelity),
-        Node::Assertion(assertion) => place(*assertion, fidelity),
-        Node::BackReference { .. } => {
-            let any = Class::Bytes(ClassBytes::new([ClassBytesRange::new(0, 255)]));
-            Hir::repetition(Repetition { min: 0, max: None, greedy: true, sub: Box::new(Hir::class(any)) })
-        }
-        Node::Conditional(group) => Hir::alternation(vec![hir(&group.yes, fidelity), hir(&group.no, fidelity)]),
-    }
+        Node::Capture(_, node) => hir(node)?,
+        Node::Assertion(assertion) => place(*assertion)?,
+        Node::Look(_) | Node::Atomic(_) | Node::BackReference { .. } | Node::Conditional(_) => return None,
+    })
 }
 
-fn place(assertion: Assertion, fidelity: Fidelity) -> Hir {
-    let look = match assertion {
+fn place(assertion: Assertion) -> Option<Hir> {
+    Some(Hir::look(match assertion {
         Assertion::Start => Look::Start,
         Assertion::StartLine => Look::StartLF,
         Assertion::End => Look::End,
         Assertion::EndLine => Look::EndLF,
         Assertion::WordBoundary => Look::WordAscii,
         Assertion::NotWordBoundary => Look::WordAsciiNegate,
-        Assertion::EndOrNewline if fidelity == Fidelity::Exact => {
+        Assertion::EndOrNewline => {
             let newline = Box::new(Hir::literal(*b"\n"));
             let newline = Hir::repetition(Repetition { min: 0, max: Some(1), greedy: true, sub: newline });
-            return Hir::concat(vec![newline, Hir::look(Look::End)]);
+            return Some(Hir::concat(vec![newline, Hir::look(Look::End)]));
         }
-        Assertion::EndOrNewline | Assertion::SearchStart | Assertion::Keep => return Hir::empty(),
-    };
-    Hir::look(look)
-}
-
-/// An automaton for several patterns.
-pub fn automaton(patterns: &[Hir], octets_max: usize) -> Option<NFA> {
-    let config = thompson::Config::new().utf8(false).nfa_size_limit(Some(octets_max));
-    let mut compiler = thompson::Compiler::new();
-    compiler.configure(config.which_captures(WhichCaptures::None)).build_many_from_hir(patterns).ok()
-}
-
-/// A lazy DFA whose cache has at most so many octets.
-pub fn lazy_dfa(nfa: NFA, kind: MatchKind, cache_octets: usize) -> Option<DFA> {
-    let config = DFA::config()
-        .match_kind(kind)
-        .cache_capacity(cache_octets)
-        .skip_cache_capacity_check(true)
-        .minimum_cache_clear_count(Some(CACHE_FULL_MAX))
-        .minimum_bytes_per_state(Some(OCTETS_PER_STATE_MIN));
-    DFA::builder().configure(config).build_from_nfa(nfa).ok()
+        Assertion::SearchStart | Assertion::Keep => return None,
+    }))
 }
 
 /// One pattern as a lazy DFA.
@@ -107,8 +67,16 @@ pub struct Linear(DFA);
 impl Linear {
     /// Of a tree that needs no backtracking; none if it would be too large.
     pub fn new(node: &Node) -> Option<Linear> {
-        let nfa = automaton(&[hir(node, Fidelity::Exact)], AUTOMATON_OCTETS_MAX)?;
-        lazy_dfa(nfa, MatchKind::LeftmostFirst, CACHE_OCTETS).map(Linear)
+        let config = thompson::Config::new().utf8(false).nfa_size_limit(Some(AUTOMATON_OCTETS_MAX));
+        let config = config.which_captures(WhichCaptures::None);
+        let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir(node)?).ok()?;
+        let config = DFA::config()
+            .match_kind(MatchKind::LeftmostFirst)
+            .cache_capacity(CACHE_OCTETS)
+            .skip_cache_capacity_check(true)
+            .minimum_cache_clear_count(Some(CACHE_FULL_MAX))
+            .minimum_bytes_per_state(Some(OCTETS_PER_STATE_MIN));
+        DFA::builder().configure(config).build_from_nfa(nfa).ok().map(Linear)
     }
 
     /// Where the first match at or behind `from` ends. The cache is that of the last search, whichever pattern it was for.

@@ -5,11 +5,12 @@
 //! [`STRINGS_MAX`] strings of at most [`STRING_OCTETS_MAX`] octets.
 //! *Never does:* demand what a match could do without. Look-around and places demand nothing.
 
+use super::frequency;
 use super::octets::Octets;
 use super::syntax::{Node, Repeat};
 
 /// How many strings one set may have.
-pub const STRINGS_MAX: usize = 250;
+pub const STRINGS_MAX: usize = 600;
 /// How long a string may become.
 pub const STRING_OCTETS_MAX: usize = 24;
 /// How many strings may come from putting parts together.
@@ -17,7 +18,7 @@ const PRODUCT_MAX: usize = 80;
 /// How many members a class may have to be spelled out.
 const CLASS_MAX: u32 = 12;
 /// A set that is expected more often than this for each octet of text helps nobody.
-const EXPECTED_MAX: f64 = 0.000_3;
+const EXPECTED_MAX: f64 = 0.001;
 /// How often a repeated part is spelled out.
 const COPIES_MAX: u32 = 4;
 
@@ -149,23 +150,5 @@ fn better(first: Option<Strings>, second: Option<Strings>) -> Option<Strings> {
 
 /// How often one of these is expected at an octet of mail.
 fn expected(strings: &Strings) -> f64 {
-    strings.iter().map(|string| string.iter().map(|octet| frequency(*octet)).product::<f64>()).sum()
-}
-
-/// How often an octet is found in mail, roughly.
-fn frequency(octet: u8) -> f64 {
-    match octet.to_ascii_lowercase() {
-        b' ' => 0.15,
-        b'e' => 0.09,
-        b't' | b'a' | b'o' | b'i' | b'n' => 0.06,
-        b's' | b'r' | b'h' | b'l' | b'd' => 0.045,
-        b'c' | b'u' | b'm' | b'p' | b'g' => 0.025,
-        b'f' | b'w' | b'y' | b'b' | b'v' => 0.015,
-        b'k' | b'x' | b'j' | b'q' | b'z' => 0.005,
-        b'0'..=b'9' => 0.012,
-        b'.' | b',' | b'/' | b'-' | b'=' | b'"' | b':' | b'<' | b'>' | b'\n' => 0.012,
-        b'!'..=b'~' => 0.003,
-        0x80.. => 0.004,
-        _ => 0.001,
-    }
+    strings.iter().map(|string| string.iter().map(|octet| frequency::of(*octet)).product::<f64>()).sum()
 }

@@ -9,6 +9,8 @@
 //! [`Budget::aborts`].
 //! *What is not done:* recursion, code, Unicode properties, backtracking verbs but `(*FAIL)`.
 
+pub mod chains;
+mod frequency;
 pub mod linear;
 pub mod literals;
 pub mod machine;
@@ -22,9 +24,9 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use regex_automata::hybrid::dfa::Cache;
-use regex_syntax::hir::Hir;
 
-use linear::{Fidelity, Linear};
+use chains::Chain;
+use linear::Linear;
 use machine::{Machine, OutOfSteps, Program, Room};
 pub use syntax::PatternError;
 use syntax::Tree;
@@ -42,9 +44,10 @@ pub const COMPILED_OCTETS_MAX: usize = 2 << 20;
 #[derive(Debug)]
 pub struct Pattern {
     program: Program,
-    /// As it was written, to be read again for the linear engine and for prefilters.
+    /// As it was written, to be read again for the linear engine.
     written: Box<[u8]>,
     literals: Option<Box<[Box<[u8]>]>>,
+    chains: Option<Box<[Chain]>>,
     backtracks: bool,
     length_min: usize,
     /// Made when it is first needed; none if it would be too large.
@@ -98,10 +101,13 @@ impl Pattern {
         if program.octets() > COMPILED_OCTETS_MAX {
             return Err(PatternError::TooLarge);
         }
+        let literals = literals::of(&tree.node);
+        let chains = if literals.is_none() { chains::of(&tree.node) } else { None };
         Ok(Pattern {
             program,
             written: written.into(),
-            literals: literals::of(&tree.node),
+            literals,
+            chains,
             backtracks: measure::backtracks(&tree.node),
             length_min: measure::length(&tree.node).0,
             linear: OnceLock::new(),
@@ -194,18 +200,14 @@ impl Pattern {
     /// [`linear::AUTOMATON_OCTETS_MAX`], for most patterns a few thousand.
     pub fn octets(&self) -> usize {
         let literals: usize = self.literals().into_iter().flatten().map(|literal| literal.len() + 16).sum();
+        let chains: usize = self.chains().into_iter().flatten().map(|chain| size_of_val(&**chain) + 16).sum();
         let linear = self.linear.get().and_then(Option::as_ref).map_or(0, |linear| linear.octets());
-        size_of::<Pattern>() + self.program.octets() + self.written.len() + literals + linear
+        size_of::<Pattern>() + self.program.octets() + self.written.len() + literals + linear + chains
     }
 
-    /// An automaton's view of it that finds at least what it matches; none if it may match anything.
-    pub(crate) fn loose(&self) -> Option<Hir> {
-        let tree = self.tree()?;
-        let fidelity = if self.backtracks { Fidelity::Loose } else { Fidelity::Exact };
-        let hir = linear::hir(&tree.node, fidelity);
-        let properties = hir.properties();
-        let demands = properties.minimum_len().is_none_or(|octets| octets > 0) || !properties.look_set().is_empty();
-        demands.then_some(hir)
+    /// Chains of octets of which one stands in every text that matches, if there are no good literals.
+    pub fn chains(&self) -> Option<&[Chain]> {
+        self.chains.as_deref()
     }
 
     fn tree(&self) -> Option<Tree> {

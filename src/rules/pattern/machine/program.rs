@@ -435,15 +435,19 @@ fn fork(lazy: bool, round: u32, on: u32) -> Inst {
 fn table(starts: &[(u32, (Octets, bool))]) -> Table {
     let mut lists: Vec<Box<[u32]>> = Vec::new();
     let mut numbers: HashMap<Box<[u32]>, u16> = HashMap::new();
+    let mut fit = Vec::new();
     let octets = (0u8..=255).map(Some).chain([None]);
     let list = octets.map(|octet| {
         let begins = |set: &Octets| octet.is_some_and(|octet| set.contains(octet));
-        let fit = starts.iter().filter(|(_, (set, empty))| *empty || begins(set));
-        let fit: Box<[u32]> = fit.map(|(at, _)| *at).collect();
-        *numbers.entry(fit).or_insert_with_key(|fit| {
-            lists.push(fit.clone());
-            u16::try_from(lists.len().saturating_sub(1)).unwrap_or(u16::MAX)
-        })
+        fit.clear();
+        fit.extend(starts.iter().filter(|(_, (set, empty))| *empty || begins(set)).map(|(at, _)| *at));
+        if let Some(number) = numbers.get(&*fit) {
+            return *number;
+        }
+        let number = u16::try_from(lists.len()).unwrap_or(u16::MAX);
+        lists.push(fit.clone().into());
+        numbers.insert(fit.clone().into(), number);
+        number
     });
     let list = list.collect();
     Table { list, lists }
