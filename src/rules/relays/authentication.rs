@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use memchr::memmem;
 
 use super::shape::{Found, Shape, Slot, Steps};
+use super::tidy::begins;
 
 /// RFC 3848 and its followers, and what web mailers write.
 const AUTHENTICATED: [&[u8]; 12] = [
@@ -132,10 +133,11 @@ fn protocol(field: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// What stands behind each place of a mark, whatever its case.
+/// What stands behind each place of a mark, whatever its case. Marks begin with a blank.
 fn words_behind<'f>(field: &'f [u8], mark: &'static [u8]) -> impl Iterator<Item = &'f [u8]> {
-    field.windows(mark.len()).enumerate().filter_map(move |(at, window)| {
-        window.eq_ignore_ascii_case(mark).then(|| field.get(at.saturating_add(mark.len())..)).flatten()
+    memchr::memchr_iter(b' ', field).filter_map(move |at| {
+        let rest = field.get(at..)?;
+        begins(rest, mark).then(|| rest.get(mark.len()..)).flatten()
     })
 }
 

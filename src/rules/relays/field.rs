@@ -246,24 +246,20 @@ fn hotmail<'t>(rest: &'t [u8], read: &mut Read<'t>, steps: &mut Steps) {
 
 /// The sender, as some MTAs note it: up to the last edge of a word.
 fn envelope_from(rest: &[u8]) -> Option<&[u8]> {
-    const MARKS: [&[u8]; 6] = [
-        b"return-path: ",
-        b"return-path ",
-        b"envelope-sender ",
-        b"envelope-sender=",
-        b"envelope-from ",
-        b"envelope-from=",
-    ];
-    let starts = memchr::memchr2_iter(b'r', b'R', rest).chain(memchr::memchr2_iter(b'e', b'E', rest));
-    let mut found: Vec<(usize, &[u8])> = starts
-        .filter_map(|at| {
-            let text = rest.get(at..)?;
-            let mark = MARKS.iter().find(|mark| begins(text, mark))?;
-            Some((at, to_last_edge(word(text.get(mark.len()..)?))?))
-        })
-        .collect();
-    found.sort_by_key(|(at, _)| *at);
-    found.first().map(|(_, path)| *path)
+    memchr::memchr_iter(b'-', rest).find_map(|hyphen| {
+        let (before, after) = rest.split_at_checked(hyphen)?;
+        let ends = |with: &[u8]| {
+            let start = before.len().checked_sub(with.len());
+            start.and_then(|start| before.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(with))
+        };
+        let marks: &[&[u8]] = match () {
+            () if ends(b"return") => &[b"-path: ", b"-path "],
+            () if ends(b"envelope") => &[b"-from ", b"-from=", b"-sender ", b"-sender="],
+            () => return None,
+        };
+        let mark = marks.iter().find(|mark| begins(after, mark))?;
+        to_last_edge(word(after.get(mark.len()..)?))
+    })
 }
 
 fn to_last_edge(word: &[u8]) -> Option<&[u8]> {

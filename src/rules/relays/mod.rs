@@ -14,7 +14,7 @@ pub mod field;
 mod formats;
 pub mod networks;
 mod relay;
-mod shape;
+pub mod shape;
 #[cfg(test)]
 mod tests;
 mod tidy;

@@ -2,7 +2,7 @@
 //!
 //! *Notation:* octets stand for themselves. `{name}` is one word (no blank) that goes into a [`Slot`], `{_}` one that goes
 //! nowhere. After the name may follow how many octets (`*` none or more, `+` one or more, `3-9`; `?` makes it lazy) and
-//! which (`.` any, `#` digits, `^xyz` all but these). `{name=shape}` takes a whole shape, `{a|b|}` one of several. `{ip}` is
+//! which (`.` any, `#` digits, `%` what words are made of, `^xyz` all but these). `{name=shape}` takes a whole shape, `{a|b|}` one of several. `{ip}` is
 //! an address, `{_ip}` one that goes nowhere, `{local}` a way of saying localhost, `{b}` the edge of a word, `{$}` the end,
 //! `{!text}` what must not follow, `{~}` anything and `{?}` as little as possible of it.
 //! *Guarantees:* leftmost and greedy as Perl has it, in at most as many steps as the caller's [`Steps`] has left. Recursion
@@ -108,18 +108,20 @@ enum Class {
     NotDigit,
     Letter,
     Zone,
+    Word,
     Not(&'static [u8]),
 }
 
 impl Class {
     fn has(self, octet: u8) -> bool {
         match self {
-            Class::NotBlank => octet != b' ',
+            Class::NotBlank => !matches!(octet, b' ' | 9..=13),
             Class::Any => true,
             Class::Digit => octet.is_ascii_digit(),
             Class::NotDigit => !octet.is_ascii_digit(),
             Class::Letter => octet.is_ascii_alphabetic(),
             Class::Zone => octet.is_ascii_uppercase() || octet.is_ascii_digit() || b"._~-".contains(&octet),
+            Class::Word => address::is_word(octet),
             Class::Not(octets) => !octets.contains(&octet),
         }
     }
@@ -128,7 +130,6 @@ impl Class {
     fn extent(self, text: &[u8]) -> usize {
         match self {
             Class::Any => text.len(),
-            Class::NotBlank => memchr::memchr(b' ', text).unwrap_or(text.len()),
             class => text.iter().take_while(|octet| class.has(**octet)).count(),
         }
     }
@@ -348,7 +349,7 @@ fn named(text: &'static str, steps: &mut Vec<Step>) {
 }
 
 fn run(slot: Option<Slot>, kind: &'static str) -> Run {
-    let class_at = kind.find(['.', '#', '^']).unwrap_or(kind.len());
+    let class_at = kind.find(['.', '#', '%', '^']).unwrap_or(kind.len());
     let (count, class) = kind.split_at_checked(class_at).unwrap_or((kind, ""));
     let (count, lazy) = count.strip_suffix('?').map_or((count, false), |count| (count, true));
     let (least, most) = match count.split_once('-') {
@@ -360,6 +361,7 @@ fn run(slot: Option<Slot>, kind: &'static str) -> Run {
         [] => Class::NotBlank,
         [b'.'] => Class::Any,
         [b'#'] => Class::Digit,
+        [b'%'] => Class::Word,
         [_, octets @ ..] => Class::Not(octets),
     };
     Run { slot, class, least, most, lazy }
