@@ -20,13 +20,14 @@ pub fn relays_unparseable(facts: &Facts) -> bool {
     facts.relays.unparseable > 0
 }
 
-/// `check_for_numeric_helo()`: an untrusted client says a public address, without brackets, for its name.
+/// `check_for_numeric_helo()`: an untrusted client says an IPv4 address, without brackets, for its name. SpamAssassin means to
+/// leave out private ones, but does not.
 pub fn numeric_helo(facts: &Facts) -> bool {
     let bare = |relay: &Relay| {
         let helo = relay.helo.split(|octet| *octet <= b' ' || b",;".contains(octet)).next()?;
         address::parse_ipv4(helo)
     };
-    facts.relays.untrusted().iter().find_map(bare).is_some_and(|helo| !address::is_private_ipv4(helo))
+    facts.relays.untrusted().iter().find_map(bare).is_some()
 }
 
 /// `helo_ip_mismatch()`: an untrusted client says an address of another /24 than its own for its name.

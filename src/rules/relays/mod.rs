@@ -12,6 +12,7 @@ mod authentication;
 pub mod envelope;
 pub mod field;
 mod formats;
+mod marks;
 pub mod networks;
 mod relay;
 pub mod shape;

@@ -8,6 +8,8 @@
 //! *Guarantees:* leftmost and greedy as Perl has it, in at most as many steps as the caller's [`Steps`] has left. Recursion
 //! goes as deep as the shape is long, whatever the text is.
 
+use memchr::memmem::Finder;
+
 use super::address;
 
 /// What is left of a limit on work, in steps of a few nanoseconds.
@@ -160,12 +162,21 @@ enum Step {
 
 /// How a text may be put together.
 #[derive(Debug)]
-pub struct Shape(Vec<Step>);
+pub struct Shape {
+    steps: Vec<Step>,
+    /// Where to look first, if the shape begins with a literal.
+    begins: Option<Finder<'static>>,
+}
 
 impl Shape {
     /// Reads the notation. Shapes are written by us: what is no notation is taken as a literal, and tests look for that.
     pub fn new(text: &'static str) -> Self {
-        Shape(steps(text))
+        let steps = steps(text);
+        let begins = match steps.iter().find(|step| !matches!(step, Step::Edge | Step::Start(_))) {
+            Some(Step::Literal(literal)) => Some(Finder::new(*literal)),
+            _ => None,
+        };
+        Shape { steps, begins }
     }
 
     /// Matches from the front on; more may follow.
@@ -175,16 +186,15 @@ impl Shape {
 
     /// Matches from wherever it first does.
     pub fn find<'t>(&self, text: &'t [u8], steps: &mut Steps) -> Option<Found<'t>> {
-        let first = self.0.iter().find(|step| !matches!(step, Step::Edge | Step::Start(_)));
-        let Some(Step::Literal(literal)) = first else {
-            return (0..=text.len()).find_map(|at| self.matches_at(text, at, steps));
-        };
-        memchr::memmem::find_iter(text, literal).find_map(|at| self.matches_at(text, at, steps))
+        match &self.begins {
+            Some(finder) => finder.find_iter(text).find_map(|at| self.matches_at(text, at, steps)),
+            None => (0..=text.len()).find_map(|at| self.matches_at(text, at, steps)),
+        }
     }
 
     fn matches_at<'t>(&self, text: &'t [u8], at: usize, steps: &mut Steps) -> Option<Found<'t>> {
         let mut matcher = Matcher { text, found: Found::new(text), steps };
-        matcher.go(&self.0, None, at).then_some(matcher.found)
+        matcher.go(&self.steps, None, at).then_some(matcher.found)
     }
 }
 
