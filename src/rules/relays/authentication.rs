@@ -6,7 +6,10 @@ use std::sync::LazyLock;
 
 use memchr::memmem;
 
+use super::address::is_word;
+use super::marks::Mark;
 use super::shape::{Found, Shape, Slot, Steps};
+use super::tidy::begins;
 
 /// RFC 3848 and its followers, and what web mailers write.
 const AUTHENTICATED: [&[u8]; 12] = [
@@ -26,7 +29,7 @@ const AUTHENTICATED: [&[u8]; 12] = [
 
 /// How an authenticated session is shown, and what it is called.
 struct Sign {
-    needs: &'static str,
+    needs: Mark,
     shape: Shape,
     named: fn(&Found) -> Vec<u8>,
 }
@@ -34,21 +37,21 @@ struct Sign {
 static SIGNS: LazyLock<[Sign; 4]> = LazyLock::new(|| {
     [
         Sign {
-            needs: " by mail.gmx.",
+            needs: Mark::Gmx,
             shape: Shape::new(
                 "from {_*} ({HELO|EHLO} {_*}) [{_ip}] by {first=mail.gmx.{net|com}} ({_^)}) with {second={ESMTP|SMTP}}",
             ),
             named: |found| joined(&[b"GMX (", first(found), b" / ", second(found), b")"]),
         },
         Sign {
-            needs: " (authenticated as ",
+            needs: Mark::AuthenticatedAs,
             shape: Shape::new(
                 ") by {_.} ({_1-2#}.{_1-1#}.{_3-3#}{.{_1-3#}|}) (authenticated as {_.}) id ",
             ),
             named: |_| b"CriticalPath".to_vec(),
         },
         Sign {
-            needs: ") (Authenticated sender: ",
+            needs: Mark::Sender,
             shape: Shape::new(") (Authenticated sender: {_}) by {_} ({first^)}) with "),
             named: |found| match first(found) {
                 b"Postfix" => b"Postfix".to_vec(),
@@ -56,7 +59,7 @@ static SIGNS: LazyLock<[Sign; 4]> = LazyLock::new(|| {
             },
         },
         Sign {
-            needs: " (account ",
+            needs: Mark::Account,
             shape: Shape::new("CommuniGate Pro {HTTP|SMTP|XIMSS|IMAP}"),
             named: |_| b"Communigate".to_vec(),
         },
@@ -76,33 +79,29 @@ static COURIER: LazyLock<Shape> =
 
 /// What names the authentication; empty if there was none. The field begins with `from `, and has no date at its end.
 pub fn authentication(field: &[u8], steps: &mut Steps) -> Vec<u8> {
-    let by = memmem::find(field, b" by ").is_some();
+    let by = Mark::By.is_in(field);
     if by && let Some(protocol) = protocol(field) {
         return protocol.to_vec();
     }
     if let Some(gmail) = gmail(field, steps) {
         return gmail;
     }
-    if has(field, "(AUTH: ") && let Some(found) = COURIER.matches(field, steps) {
+    if Mark::Auth.is_in(field) && let Some(found) = COURIER.matches(field, steps) {
         return first(&found).to_vec();
     }
-    if has(field, "authenticated") && is_sendmail(field) {
+    if Mark::Authenticated.is_in(field) && is_sendmail(field) {
         return b"Sendmail".to_vec();
     }
     let sign = |sign: &Sign, steps: &mut Steps| {
-        has(field, sign.needs).then(|| sign.shape.find(field, steps)).flatten().map(|found| (sign.named)(&found))
+        sign.needs.is_in(field).then(|| sign.shape.find(field, steps)).flatten().map(|found| (sign.named)(&found))
     };
     if let Some(named) = SIGNS.iter().find_map(|of| sign(of, steps)) {
         return named;
     }
-    if ends_a_word(field, b" with Microsoft Exchange Server HTTP-DAV") {
+    if ends_a_word(field, Mark::HttpDav) {
         return b"HTTP-DAV".to_vec();
     }
     if by { via_http(field).unwrap_or_default().to_vec() } else { Vec::new() }
-}
-
-fn has(field: &[u8], mark: &str) -> bool {
-    memmem::find(field, mark.as_bytes()).is_some()
 }
 
 fn first<'t>(found: &Found<'t>) -> &'t [u8] {
@@ -117,11 +116,8 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-fn ends_a_word(field: &[u8], mark: &[u8]) -> bool {
-    memmem::find_iter(field, mark).any(|at| {
-        let after = field.get(at.saturating_add(mark.len()));
-        !after.is_some_and(|octet| super::address::is_word(*octet))
-    })
+fn ends_a_word(field: &[u8], mark: Mark) -> bool {
+    mark.behind(field).any(|rest| !rest.first().is_some_and(|octet| is_word(*octet)))
 }
 
 /// The protocol behind `with`, if it says that the client was authenticated.
@@ -132,10 +128,11 @@ fn protocol(field: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// What stands behind each place of a mark, whatever its case.
+/// What stands behind each place of a mark, whatever its case. Marks begin with a blank.
 fn words_behind<'f>(field: &'f [u8], mark: &'static [u8]) -> impl Iterator<Item = &'f [u8]> {
-    field.windows(mark.len()).enumerate().filter_map(move |(at, window)| {
-        window.eq_ignore_ascii_case(mark).then(|| field.get(at.saturating_add(mark.len())..)).flatten()
+    memchr::memchr_iter(b' ', field).filter_map(move |at| {
+        let rest = field.get(at..)?;
+        begins(rest, mark).then(|| rest.get(mark.len()..)).flatten()
     })
 }
 

@@ -5,11 +5,10 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem;
-
 use super::address::is_word;
 use super::authentication::authentication;
 use super::formats::{self, Format, Meaning};
+use super::marks::Mark;
 use super::relay::{Read, Relay, bare_path, shown};
 use super::shape::{Found, Shape, Slot, Steps};
 use super::tidy::{begins, is_local, is_only_names, spaced, tidied, without_date};
@@ -76,15 +75,10 @@ fn named<'t>(field: &'t [u8], steps: &mut Steps) -> Read<'t> {
     Read {
         id: id(field).unwrap_or_default(),
         helo: helo(field).unwrap_or_default().to_vec(),
-        by: behind(field, b" by ").map(word).find(|by| !by.is_empty()).unwrap_or_default(),
+        by: Mark::By.behind(field).map(word).find(|by| !by.is_empty()).unwrap_or_default(),
         auth: authentication(field, steps),
         ..Read::default()
     }
-}
-
-/// What stands behind each place of a mark.
-fn behind<'t>(field: &'t [u8], mark: &'static [u8]) -> impl Iterator<Item = &'t [u8]> {
-    memmem::find_iter(field, mark).filter_map(move |at| field.get(at.saturating_add(mark.len())..))
 }
 
 fn word(text: &[u8]) -> &[u8] {
@@ -92,7 +86,7 @@ fn word(text: &[u8]) -> &[u8] {
 }
 
 fn id(field: &[u8]) -> Option<&[u8]> {
-    behind(field, b" id ").find_map(|text| {
+    Mark::Id.behind(field).find_map(|text| {
         let text = text.strip_prefix(b"<").unwrap_or(text);
         text.split(|octet| matches!(octet, b' ' | b'<' | b'>' | b';')).next().filter(|id| id.len() >= 3)
     })
@@ -100,17 +94,16 @@ fn id(field: &[u8]) -> Option<&[u8]> {
 
 /// `helo=name`, or else `HELO name`.
 fn helo(field: &[u8]) -> Option<&[u8]> {
-    let name = |text: &'_ [u8]| text.iter().take_while(|octet| is_helo(**octet)).count();
-    let at = |mark: &'static [u8]| {
-        memmem::find_iter(field, mark).find_map(move |at| {
-            let inside = at.checked_sub(1).and_then(|before| field.get(before)).is_some_and(|octet| is_word(*octet));
-            let rest = field.get(at.saturating_add(mark.len())..)?;
-            let helo = rest.get(..name(rest))?;
-            (!inside && !helo.is_empty()).then_some((at, helo))
+    let at = |mark: Mark| {
+        mark.places(field).find_map(|(start, end)| {
+            let inside = start.checked_sub(1).and_then(|before| field.get(before)).is_some_and(|octet| is_word(*octet));
+            let rest = field.get(end..).filter(|_| !inside)?;
+            let helo = rest.get(..rest.iter().take_while(|octet| is_helo(**octet)).count())?;
+            (!helo.is_empty()).then_some((start, helo))
         })
     };
-    let spoken = || at(b"HELO ").into_iter().chain(at(b"EHLO ")).min_by_key(|(at, _)| *at);
-    at(b"helo=").or_else(spoken).map(|(_, helo)| helo)
+    let spoken = || at(Mark::Helo).into_iter().chain(at(Mark::Ehlo)).min_by_key(|(start, _)| *start);
+    at(Mark::HeloIs).or_else(spoken).map(|(_, helo)| helo)
 }
 
 fn is_helo(octet: u8) -> bool {
@@ -172,18 +165,15 @@ fn take<'t>(found: &Found<'t>, read: &mut Read<'t>) {
 /// `helo=` and `ident=`. What stands behind the first is not looked through for the second.
 fn parameters(rest: &[u8], read: &mut Read) {
     let mut left = rest.to_vec();
-    if let Some(helo) = behind(rest, b"helo=").map(word).find(|helo| !helo.is_empty()) {
-        let start = memmem::find(rest, helo_mark(helo).as_slice()).unwrap_or_default();
-        left.drain(start..start.saturating_add(b"helo=".len()).saturating_add(helo.len()).min(left.len()));
+    let places = |(start, end): (usize, usize)| Some((start, word(rest.get(end..)?))).filter(|(_, helo)| !helo.is_empty());
+    if let Some((start, helo)) = Mark::HeloIs.places(rest).find_map(places) {
+        let end = start.saturating_add(b"helo=".len()).saturating_add(helo.len());
+        left.drain(start..end.min(left.len()));
         read.helo = helo.to_vec();
     }
-    if let Some(ident) = behind(&left, b"ident=").next() {
+    if let Some(ident) = Mark::IdentIs.behind(&left).next() {
         read.ident = word(ident).to_vec();
     }
-}
-
-fn helo_mark(helo: &[u8]) -> Vec<u8> {
-    [b"helo=", helo].concat()
 }
 
 /// What a format means beyond what stands in its holes. False: it told not enough, others are to be tried.
@@ -201,9 +191,9 @@ fn interpret<'t>(meaning: Meaning, rest: &'t [u8], read: &mut Read<'t>, steps: &
             read.looked_up = read.rdns != b"unknown";
         }
         Meaning::Xmail => {
-            let bracketed = |mark| behind(rest, mark).map(word).find_map(|word| word.get(..memchr::memrchr(b'>', word)?));
-            read.id = bracketed(b" id <").filter(|id| !id.is_empty()).unwrap_or(read.id);
-            let path = bracketed(b" from <").filter(|path| !path.is_empty());
+            let bracketed = |mark: Mark| mark.behind(rest).map(word).find_map(|word| word.get(..memchr::memrchr(b'>', word)?));
+            read.id = bracketed(Mark::XmailId).filter(|id| !id.is_empty()).unwrap_or(read.id);
+            let path = bracketed(Mark::XmailFrom).filter(|path| !path.is_empty());
             read.envfrom = path.map(<[u8]>::to_vec).or(read.envfrom.take());
         }
         Meaning::Odd => return odd(rest, read, steps),
@@ -246,24 +236,20 @@ fn hotmail<'t>(rest: &'t [u8], read: &mut Read<'t>, steps: &mut Steps) {
 
 /// The sender, as some MTAs note it: up to the last edge of a word.
 fn envelope_from(rest: &[u8]) -> Option<&[u8]> {
-    const MARKS: [&[u8]; 6] = [
-        b"return-path: ",
-        b"return-path ",
-        b"envelope-sender ",
-        b"envelope-sender=",
-        b"envelope-from ",
-        b"envelope-from=",
-    ];
-    let starts = memchr::memchr2_iter(b'r', b'R', rest).chain(memchr::memchr2_iter(b'e', b'E', rest));
-    let mut found: Vec<(usize, &[u8])> = starts
-        .filter_map(|at| {
-            let text = rest.get(at..)?;
-            let mark = MARKS.iter().find(|mark| begins(text, mark))?;
-            Some((at, to_last_edge(word(text.get(mark.len()..)?))?))
-        })
-        .collect();
-    found.sort_by_key(|(at, _)| *at);
-    found.first().map(|(_, path)| *path)
+    memchr::memchr_iter(b'-', rest).find_map(|hyphen| {
+        let (before, after) = rest.split_at_checked(hyphen)?;
+        let ends = |with: &[u8]| {
+            let start = before.len().checked_sub(with.len());
+            start.and_then(|start| before.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(with))
+        };
+        let marks: &[&[u8]] = match () {
+            () if ends(b"return") => &[b"-path: ", b"-path "],
+            () if ends(b"envelope") => &[b"-from ", b"-from=", b"-sender ", b"-sender="],
+            () => return None,
+        };
+        let mark = marks.iter().find(|mark| begins(after, mark))?;
+        to_last_edge(word(after.get(mark.len()..)?))
+    })
 }
 
 fn to_last_edge(word: &[u8]) -> Option<&[u8]> {

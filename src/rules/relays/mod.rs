@@ -12,9 +12,10 @@ mod authentication;
 pub mod envelope;
 pub mod field;
 mod formats;
+mod marks;
 pub mod networks;
 mod relay;
-mod shape;
+pub mod shape;
 #[cfg(test)]
 mod tests;
 mod tidy;

@@ -2,11 +2,13 @@
 //!
 //! *Notation:* octets stand for themselves. `{name}` is one word (no blank) that goes into a [`Slot`], `{_}` one that goes
 //! nowhere. After the name may follow how many octets (`*` none or more, `+` one or more, `3-9`; `?` makes it lazy) and
-//! which (`.` any, `#` digits, `^xyz` all but these). `{name=shape}` takes a whole shape, `{a|b|}` one of several. `{ip}` is
+//! which (`.` any, `#` digits, `%` what words are made of, `^xyz` all but these). `{name=shape}` takes a whole shape, `{a|b|}` one of several. `{ip}` is
 //! an address, `{_ip}` one that goes nowhere, `{local}` a way of saying localhost, `{b}` the edge of a word, `{$}` the end,
 //! `{!text}` what must not follow, `{~}` anything and `{?}` as little as possible of it.
 //! *Guarantees:* leftmost and greedy as Perl has it, in at most as many steps as the caller's [`Steps`] has left. Recursion
 //! goes as deep as the shape is long, whatever the text is.
+
+use memchr::memmem::Finder;
 
 use super::address;
 
@@ -108,18 +110,20 @@ enum Class {
     NotDigit,
     Letter,
     Zone,
+    Word,
     Not(&'static [u8]),
 }
 
 impl Class {
     fn has(self, octet: u8) -> bool {
         match self {
-            Class::NotBlank => octet != b' ',
+            Class::NotBlank => !matches!(octet, b' ' | 9..=13),
             Class::Any => true,
             Class::Digit => octet.is_ascii_digit(),
             Class::NotDigit => !octet.is_ascii_digit(),
             Class::Letter => octet.is_ascii_alphabetic(),
             Class::Zone => octet.is_ascii_uppercase() || octet.is_ascii_digit() || b"._~-".contains(&octet),
+            Class::Word => address::is_word(octet),
             Class::Not(octets) => !octets.contains(&octet),
         }
     }
@@ -128,7 +132,6 @@ impl Class {
     fn extent(self, text: &[u8]) -> usize {
         match self {
             Class::Any => text.len(),
-            Class::NotBlank => memchr::memchr(b' ', text).unwrap_or(text.len()),
             class => text.iter().take_while(|octet| class.has(**octet)).count(),
         }
     }
@@ -159,12 +162,21 @@ enum Step {
 
 /// How a text may be put together.
 #[derive(Debug)]
-pub struct Shape(Vec<Step>);
+pub struct Shape {
+    steps: Vec<Step>,
+    /// Where to look first, if the shape begins with a literal.
+    begins: Option<Finder<'static>>,
+}
 
 impl Shape {
     /// Reads the notation. Shapes are written by us: what is no notation is taken as a literal, and tests look for that.
     pub fn new(text: &'static str) -> Self {
-        Shape(steps(text))
+        let steps = steps(text);
+        let begins = match steps.iter().find(|step| !matches!(step, Step::Edge | Step::Start(_))) {
+            Some(Step::Literal(literal)) => Some(Finder::new(*literal)),
+            _ => None,
+        };
+        Shape { steps, begins }
     }
 
     /// Matches from the front on; more may follow.
@@ -174,16 +186,15 @@ impl Shape {
 
     /// Matches from wherever it first does.
     pub fn find<'t>(&self, text: &'t [u8], steps: &mut Steps) -> Option<Found<'t>> {
-        let first = self.0.iter().find(|step| !matches!(step, Step::Edge | Step::Start(_)));
-        let Some(Step::Literal(literal)) = first else {
-            return (0..=text.len()).find_map(|at| self.matches_at(text, at, steps));
-        };
-        memchr::memmem::find_iter(text, literal).find_map(|at| self.matches_at(text, at, steps))
+        match &self.begins {
+            Some(finder) => finder.find_iter(text).find_map(|at| self.matches_at(text, at, steps)),
+            None => (0..=text.len()).find_map(|at| self.matches_at(text, at, steps)),
+        }
     }
 
     fn matches_at<'t>(&self, text: &'t [u8], at: usize, steps: &mut Steps) -> Option<Found<'t>> {
         let mut matcher = Matcher { text, found: Found::new(text), steps };
-        matcher.go(&self.0, None, at).then_some(matcher.found)
+        matcher.go(&self.steps, None, at).then_some(matcher.found)
     }
 }
 
@@ -348,7 +359,7 @@ fn named(text: &'static str, steps: &mut Vec<Step>) {
 }
 
 fn run(slot: Option<Slot>, kind: &'static str) -> Run {
-    let class_at = kind.find(['.', '#', '^']).unwrap_or(kind.len());
+    let class_at = kind.find(['.', '#', '%', '^']).unwrap_or(kind.len());
     let (count, class) = kind.split_at_checked(class_at).unwrap_or((kind, ""));
     let (count, lazy) = count.strip_suffix('?').map_or((count, false), |count| (count, true));
     let (least, most) = match count.split_once('-') {
@@ -360,6 +371,7 @@ fn run(slot: Option<Slot>, kind: &'static str) -> Run {
         [] => Class::NotBlank,
         [b'.'] => Class::Any,
         [b'#'] => Class::Digit,
+        [b'%'] => Class::Word,
         [_, octets @ ..] => Class::Not(octets),
     };
     Run { slot, class, least, most, lazy }

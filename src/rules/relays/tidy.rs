@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
-
 use super::address::is_word;
+use super::marks::Mark;
 
 /// One blank between words, none around, no semicolon at the end.
 pub fn tidied(value: &[u8]) -> Vec<u8> {
@@ -35,11 +34,8 @@ pub fn begins(field: &[u8], with: &[u8]) -> bool {
 
 /// `with local for`, as whole words.
 pub fn is_local(field: &[u8]) -> bool {
-    const MARK: &[u8] = b"with local for";
-    memmem::find_iter(field, MARK).any(|at| {
-        let word = |at: Option<usize>| at.and_then(|at| field.get(at)).is_some_and(|octet| is_word(*octet));
-        !word(at.checked_sub(1)) && !word(at.checked_add(MARK.len()))
-    })
+    let word = |at: Option<usize>| at.and_then(|at| field.get(at)).is_some_and(|octet| is_word(*octet));
+    Mark::WithLocalFor.places(field).any(|(start, end)| !word(start.checked_sub(1)) && !word(Some(end)))
 }
 
 /// `from name by name;`, which tells nothing but names. An address in brackets would tell something.
@@ -100,7 +96,8 @@ fn is_time(text: &[u8]) -> bool {
 
 /// With a blank between the first closing parenthesis and `by`.
 pub fn spaced(field: &[u8]) -> Cow<'_, [u8]> {
-    let glued = memmem::find(field, b")by ").and_then(|at| field.split_at_checked(at.saturating_add(1)));
+    let glued = Mark::ParenthesisBy.places(field).next();
+    let glued = glued.and_then(|(start, _)| field.split_at_checked(start.saturating_add(1)));
     glued.map_or(Cow::Borrowed(field), |(before, after)| Cow::Owned([before, b" ", after].concat()))
 }
 
