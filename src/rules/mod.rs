@@ -18,8 +18,11 @@ pub mod expression;
 pub mod octets;
 pub mod parser;
 pub mod pattern;
+pub mod preferences;
+pub mod replace;
 pub mod report;
 pub mod source;
+pub mod template;
 #[cfg(test)]
 mod tests;
 pub mod views;
