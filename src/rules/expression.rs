@@ -4,10 +4,12 @@
 //! *Guarantees:* parsing is iterative (a stack of operators, no recursion) and bounded by [`TOKENS_MAX`]; a program that
 //! parsed always evaluates. Division by zero is 0.
 //! *Meaning:* Perl's, as the language was born in it: `a && b` is b if a is true, `a || b` is a if a is true, comparisons
-//! and `!` give 1 or 0.
+//! and `!` give 1 or 0, `^` works on the bits of whole numbers, `a ? b : c` chooses.
 
-/// The most tokens of one expression.
+/// The most tokens of one expression, and operations of one program.
 pub const TOKENS_MAX: usize = 8_192;
+/// What may be called in an expression, with one word in parentheses.
+const FUNCTIONS: [&str; 4] = ["plugin", "can", "has", "rules_matching"];
 
 /// An expression over names of type `N`.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,8 +38,10 @@ enum Operator {
     GreaterOrEqual,
     Equal,
     NotEqual,
+    Xor,
     And,
     Or,
+    Choose,
 }
 
 /// What may stand on the operator stack.
@@ -45,28 +49,34 @@ enum Operator {
 enum Pending {
     Apply(Operator),
     Parenthesis,
+    Question,
 }
 
 enum Token<'a> {
     Number(f64),
     Name(&'a str),
+    /// A function and its argument.
+    Call(&'a str, &'a str),
     Symbol(&'a str),
 }
 
 /// Longest first, so that `>=` is not read as `>`.
-const SYMBOLS: [&str; 15] = ["&&", "||", ">=", "<=", "==", "!=", ">", "<", "!", "+", "-", "*", "/", "(", ")"];
+const SYMBOLS: [&str; 18] =
+    ["&&", "||", ">=", "<=", "==", "!=", ">", "<", "!", "+", "-", "*", "/", "^", "?", ":", "(", ")"];
 
 impl Operator {
     /// How strongly it binds, as in Perl (perlop).
     fn precedence(self) -> u8 {
         match self {
-            Operator::Not | Operator::Negate => 7,
-            Operator::Multiply | Operator::Divide => 6,
-            Operator::Add | Operator::Subtract => 5,
-            Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => 4,
-            Operator::Equal | Operator::NotEqual => 3,
+            Operator::Not | Operator::Negate => 8,
+            Operator::Multiply | Operator::Divide => 7,
+            Operator::Add | Operator::Subtract => 6,
+            Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => 5,
+            Operator::Equal | Operator::NotEqual => 4,
+            Operator::Xor => 3,
             Operator::And => 2,
             Operator::Or => 1,
+            Operator::Choose => 0,
         }
     }
 
@@ -82,6 +92,7 @@ impl Operator {
             ">=" => Operator::GreaterOrEqual,
             "==" => Operator::Equal,
             "!=" => Operator::NotEqual,
+            "^" => Operator::Xor,
             "&&" => Operator::And,
             "||" => Operator::Or,
             _ => return None,
@@ -90,6 +101,16 @@ impl Operator {
 
     fn unary(self) -> bool {
         matches!(self, Operator::Not | Operator::Negate)
+    }
+
+    /// Takes its operands from the stack and gives its result.
+    fn run(self, stack: &mut Vec<f64>) -> f64 {
+        let b = stack.pop().unwrap_or(0.0);
+        let a = if self.unary() { 0.0 } else { stack.pop().unwrap_or(0.0) };
+        match self {
+            Operator::Choose => [b, a][usize::from(stack.pop().unwrap_or(0.0) != 0.0)],
+            _ => self.apply(a, b),
+        }
     }
 
     fn apply(self, a: f64, b: f64) -> f64 {
@@ -108,8 +129,9 @@ impl Operator {
             Operator::GreaterOrEqual => truth(a >= b),
             Operator::Equal => truth(a == b),
             Operator::NotEqual => truth(a != b),
+            Operator::Xor => ((a as u64) ^ (b as u64)) as f64,
             Operator::And => [a, b][usize::from(a != 0.0)],
-            Operator::Or => [b, a][usize::from(a != 0.0)],
+            Operator::Or | Operator::Choose => [b, a][usize::from(a != 0.0)],
         }
     }
 }
@@ -129,6 +151,35 @@ impl Program<String> {
         }
         Err(format!("more than {TOKENS_MAX} tokens"))
     }
+
+    /// Puts the sum of names in the place of each name for which there are such. False if that makes it too long.
+    pub fn expand(&mut self, mut names: impl FnMut(&str) -> Option<Vec<String>>) -> bool {
+        let mut expanded = Vec::with_capacity(self.operations.len());
+        for operation in std::mem::take(&mut self.operations) {
+            match &operation {
+                Operation::Name(name) => match names(name) {
+                    Some(names) => expanded.extend(sum(names)),
+                    None => expanded.push(operation),
+                },
+                _ => expanded.push(operation),
+            }
+            if expanded.len() > TOKENS_MAX {
+                return false;
+            }
+        }
+        self.operations = expanded;
+        true
+    }
+}
+
+/// What adds these up; 0 where there are none.
+fn sum(names: Vec<String>) -> impl Iterator<Item = Operation<String>> {
+    let none = names.is_empty().then_some(Operation::Number(0.0));
+    let terms = names.into_iter().enumerate().flat_map(|(at, name)| {
+        let add = (at > 0).then_some(Operation::Apply(Operator::Add));
+        std::iter::once(Operation::Name(name)).chain(add)
+    });
+    none.into_iter().chain(terms)
 }
 
 impl<N> Program<N> {
@@ -157,11 +208,7 @@ impl<N> Program<N> {
             let result = match operation {
                 Operation::Number(number) => *number,
                 Operation::Name(name) => value(name),
-                Operation::Apply(operator) => {
-                    let b = stack.pop().unwrap_or(0.0);
-                    let a = if operator.unary() { 0.0 } else { stack.pop().unwrap_or(0.0) };
-                    operator.apply(a, b)
-                }
+                Operation::Apply(operator) => operator.run(stack),
             };
             stack.push(result);
         }
@@ -180,9 +227,12 @@ impl Parser {
     fn push(&mut self, token: Token<'_>) -> Result<(), String> {
         let opens = |symbol| matches!(symbol, "(" | "!" | "-" | "+");
         match token {
-            Token::Number(_) | Token::Name(_) if !self.operand_next => return Err("an operator is missing".into()),
+            Token::Number(_) | Token::Name(_) | Token::Call(..) if !self.operand_next => {
+                return Err("an operator is missing".into());
+            }
             Token::Number(number) => self.operations.push(Operation::Number(number)),
             Token::Name(name) => self.operations.push(Operation::Name(name.to_owned())),
+            Token::Call(function, argument) => self.operations.push(Operation::Name(format!("{function}({argument})"))),
             Token::Symbol(symbol) if self.operand_next && !opens(symbol) => {
                 return Err(format!("a value is missing before \"{symbol}\""));
             }
@@ -193,6 +243,12 @@ impl Parser {
             Token::Symbol("-") if self.operand_next => return self.wait(Pending::Apply(Operator::Negate)),
             Token::Symbol("+") if self.operand_next => return Ok(()),
             Token::Symbol(")") => return self.close(),
+            Token::Symbol("?") => {
+                self.settle(Operator::Or.precedence());
+                self.operand_next = true;
+                return self.wait(Pending::Question);
+            }
+            Token::Symbol(":") => return self.choose(),
             Token::Symbol(symbol) => {
                 let operator = Operator::binary(symbol).ok_or("an unknown operator")?;
                 self.settle(operator.precedence());
@@ -221,6 +277,18 @@ impl Parser {
         }
     }
 
+    /// The third operand of `? :` follows.
+    fn choose(&mut self) -> Result<(), String> {
+        self.settle(0);
+        match self.pending.pop() {
+            Some(Pending::Question) => {
+                self.operand_next = true;
+                self.wait(Pending::Apply(Operator::Choose))
+            }
+            _ => Err("a \":\" without a \"?\"".into()),
+        }
+    }
+
     fn close(&mut self) -> Result<(), String> {
         self.settle(0);
         match self.pending.pop() {
@@ -241,24 +309,28 @@ impl Parser {
     }
 }
 
-/// The first token and what follows. A name with an argument, `plugin(X)`, is one token.
+/// The first token and what follows. A function with its argument is one token.
 fn token(text: &str) -> Result<(Token<'_>, &str), String> {
     if let Some(symbol) = SYMBOLS.iter().find(|symbol| text.starts_with(**symbol)) {
         let (symbol, rest) = text.split_at(symbol.len());
         return Ok((Token::Symbol(symbol), rest));
     }
-    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':'))).unwrap_or(text.len());
+    if text.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+        let (word, rest) = text.split_at(end);
+        let number = word.parse().map_err(|_| format!("\"{word}\" is no number"))?;
+        return Ok((Token::Number(number), rest));
+    }
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | ':'))).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
     if word.is_empty() {
         return Err(format!("unexpected \"{}\"", text.chars().take(1).collect::<String>()));
     }
-    if word.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        let number = word.parse().map_err(|_| format!("\"{word}\" is no number"))?;
-        return Ok((Token::Number(number), rest));
+    if let Some(arguments) = rest.trim_ascii_start().strip_prefix('(').filter(|_| FUNCTIONS.contains(&word)) {
+        let (argument, rest) = arguments.split_once(')').ok_or_else(|| format!("the \")\" of {word} is missing"))?;
+        return Ok((Token::Call(word, argument.trim_ascii()), rest));
     }
-    let call = rest.starts_with('(').then(|| rest.find(')')).flatten();
-    let (name, rest) = text.split_at(call.map_or(end, |at| end + at + 1));
-    Ok((Token::Name(name), rest))
+    Ok((Token::Name(word), rest))
 }
 
 #[cfg(test)]
@@ -298,7 +370,13 @@ mod tests {
             ("1 < 2 == 1", 1.0),
             ("3.004 >= 3.003", 1.0),
             ("plugin(X::Y) > 2", 1.0),
+            ("plugin ( X::Y )", 3.0),
             ("(((((A)))))", 1.0),
+            ("A ? B : C", 2.0),
+            ("C ? A : B ? 5 : 6", 5.0),
+            ("(A > B ? 5 : 6) + 1", 7.0),
+            ("A ^ 3", 2.0),
+            ("A^A||B", 2.0),
         ] {
             assert_eq!(value(text), Ok(expected), "{text}");
         }
@@ -308,11 +386,38 @@ mod tests {
     fn what_is_no_expression_is_refused() {
         let deep = "(".repeat(60_000);
         let long = "A+".repeat(20_000);
-        for text in
-            ["", "A B", "A &&", "&& A", "(A", "A)", "A ! B", "A(", "()", "1.2.3", "A & B", "A ; B", &deep, &long]
-        {
+        for text in [
+            "",
+            "A B",
+            "A &&",
+            "&& A",
+            "(A",
+            "A)",
+            "A ! B",
+            "A(",
+            "()",
+            "1.2.3",
+            "A & B",
+            "A ; B",
+            "A ?",
+            "A ? B",
+            "A : B",
+            "(A ? B) : C",
+            "A ? (B : C)",
+            "f(A)",
+            "plugin(A",
+            "A ** B",
+            &deep,
+            &long,
+        ] {
             assert!(value(text).is_err(), "{text:.20}");
         }
+        let mut glob = Program::parse("1 + rules_matching(X*) * 2").expect("a program");
+        let is_glob = |name: &str| name == "rules_matching(X*)";
+        assert!(glob.expand(|name| is_glob(name).then(|| vec!["A".to_owned(), "B".to_owned(), "B".to_owned()])));
+        assert_eq!(glob.evaluate(&mut Vec::new(), |name| if name == "A" { 1.0 } else { 2.0 }), 11.0);
+        assert_eq!(glob.names().count(), 3);
+        assert!(!glob.expand(|_| Some(vec![String::new(); TOKENS_MAX])));
         let nots = format!("{}A", "!".repeat(4_000));
         assert_eq!(value(&nots), Ok(1.0));
         let nested = format!("{}A{}", "(".repeat(4_000), ")".repeat(4_000));

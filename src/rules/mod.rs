@@ -23,8 +23,10 @@ pub mod pattern;
 pub mod preferences;
 pub mod prefilter;
 pub mod relays;
+pub mod replace;
 pub mod report;
 pub mod source;
+pub mod template;
 #[cfg(test)]
 mod tests;
 pub mod views;

@@ -3,7 +3,8 @@
 //! *Does:* lists files, reads them whole, splits them into [`Statement`]s: a lower-case directive and its argument.
 //! *Guarantees:* a file has at most [`FILE_OCTETS_MAX`] octets and a statement [`LINE_OCTETS_MAX`]. Octets stay octets:
 //! rule files are older than UTF-8.
-//! *The language has no continuation lines.* `#` begins a comment unless a backslash precedes it.
+//! *The language has no continuation lines.* `#` begins a comment unless a backslash precedes it. A statement behind
+//! `lang xx` counts where `xx` begins `en_US`, as for a process without locale.
 
 use std::fs::{self, File};
 use std::io::{Error, ErrorKind, Read};
@@ -24,6 +25,7 @@ pub const LINE_OCTETS_MAX: usize = 64 << 10;
 pub struct Source {
     file: Arc<Path>,
     octets: Vec<u8>,
+    on_disk: bool,
 }
 
 /// A line that says something.
@@ -68,13 +70,29 @@ impl Source {
         file.take(octets_max + 1).read_to_end(&mut octets).map_err(failed)?;
         match octets.len() as u64 > octets_max {
             true => Err(LoadError::FileTooLarge { path: path.to_owned(), octets_max }),
-            false => Ok(Source { file: path.into(), octets }),
+            false => Ok(Source { file: path.into(), octets, on_disk: true }),
         }
     }
 
     /// Rules that stand in memory under a name.
     pub fn from_text(name: &str, text: &str) -> Self {
-        Source { file: Path::new(name).into(), octets: text.as_bytes().to_vec() }
+        Self::from_octets(name, text.as_bytes())
+    }
+
+    /// The same, of octets.
+    pub fn from_octets(name: &str, octets: &[u8]) -> Self {
+        Source { file: Path::new(name).into(), octets: octets.to_vec(), on_disk: false }
+    }
+
+    /// Its name.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The file that it means by `include path`: a relative path begins where it stands itself. Rules that stand in memory
+    /// include nothing.
+    pub fn included(&self, path: &Path) -> Option<PathBuf> {
+        self.on_disk.then(|| self.file.parent().unwrap_or(Path::new("")).join(path))
     }
 
     /// Its size.
@@ -97,25 +115,55 @@ impl Source {
 impl Statement {
     fn parse(span: Span, line: &[u8]) -> Option<Self> {
         let text = without_comment(line);
-        let text = text.trim_ascii();
-        let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
-        let (directive, argument) = text.split_at(end);
+        let text = in_our_language(trim(&text))?;
+        let (directive, argument) = first_word(text);
         let directive = String::from_utf8_lossy(directive).to_ascii_lowercase().replace('-', "_");
-        let argument = argument.trim_ascii_start().to_vec();
-        (!directive.is_empty()).then_some(Statement { span, directive, argument })
+        (!directive.is_empty()).then(|| Statement { span, directive, argument: argument.to_vec() })
     }
 
     /// The first word of the argument, and the rest.
     pub fn name_and_rest(&self) -> (&[u8], &[u8]) {
         first_word(&self.argument)
     }
+
+    /// The words of the argument.
+    pub fn words(&self) -> impl Iterator<Item = &[u8]> {
+        words(&self.argument)
+    }
+}
+
+/// White space as Perl's `\s` has it in octets.
+pub fn is_space(octet: &u8) -> bool {
+    matches!(octet, b'\t'..=b'\r' | b' ')
+}
+
+/// Text without white space around it.
+pub fn trim(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|b| !is_space(b)).unwrap_or(text.len());
+    let end = text.iter().rposition(|b| !is_space(b)).map_or(start, |at| at + 1);
+    text.get(start..end).unwrap_or_default()
+}
+
+/// The words of a text.
+pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(is_space).filter(|word| !word.is_empty())
+}
+
+/// What follows `lang xx`; nothing where that is not for us. Text without it as it is.
+fn in_our_language(text: &[u8]) -> Option<&[u8]> {
+    const OURS: &[u8] = b"en_US";
+    let (b"lang", rest) = first_word(text) else { return Some(text) };
+    let (language, rest) = first_word(rest);
+    let ours = OURS.get(..language.len()).is_some_and(|start| start.eq_ignore_ascii_case(language));
+    (ours && !language.is_empty()).then_some(rest)
 }
 
 /// The first word, and what follows it without leading white space.
 pub fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
+    let end = text.iter().position(is_space).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
-    (word, rest.trim_ascii_start())
+    let start = rest.iter().position(|b| !is_space(b)).unwrap_or(rest.len());
+    (word, rest.get(start..).unwrap_or_default())
 }
 
 fn without_comment(line: &[u8]) -> Vec<u8> {
@@ -145,6 +193,14 @@ mod tests {
         let shown: Vec<_> = found.iter().map(|s| (s.span.line, s.directive.as_str(), s.argument.as_slice())).collect();
         let expected = [(3, "score_x", &b"A_RULE 1.0"[..]), (4, "body", b"R /a#b/"), (5, "end", b"")];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn languages() {
+        let text = "lang en a 1\nlang de a 2\nlang EN_us a 3\nlang en_GB a 4\nlang en_USX a 5\nlang\nlanguage x";
+        let source = Source::from_text("t.cf", text);
+        let found: Vec<_> = source.statements().map(|s| s.expect("short lines").argument).collect();
+        assert_eq!(found, [&b"1"[..], b"3", b"x"]);
     }
 
     #[test]
