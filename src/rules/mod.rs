@@ -12,6 +12,7 @@
 pub mod compile;
 pub mod definition;
 pub mod diagnostic;
+pub mod evals;
 pub mod evaluate;
 pub mod evidence;
 pub mod expression;
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use diagnostic::{Diagnostic, LoadError, Span};
-pub use evidence::{Evidence, Signatures};
+pub use evidence::{Evidence, Signatures, Signed};
 pub use report::spam_status_fields;
 
 use crate::message::Message;
