@@ -100,7 +100,7 @@ mod tests {
             ("abc\nabd\nabe@xy1\nabf@xy2\nabg", "", false, 1.1),
         ] {
             let parts = Parts::of(&[("ToCc:addr", to_cc), ("Bcc:addr", bcc)]);
-            let found = parts.ask(None, |mail| Recipients::of(mail));
+            let found = parts.ask(None, Recipients::of);
             assert_eq!(found, Recipients { sorted, similarity }, "{to_cc:?} {bcc:?}");
             let calls = [("sorted_recipients()", sorted), ("similar_recipients('0.65','undef')", similarity >= 0.65)];
             for (call, hit) in calls {

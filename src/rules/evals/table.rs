@@ -77,7 +77,7 @@ const READERS: [(&str, Reader); 66] = [
 ];
 
 /// Evals that are known and never hit here, and why. Their rules are neither errors nor surprises.
-pub const UNANSWERABLE: [(&str, &str); 42] = [
+pub const UNANSWERABLE: [(&str, &str); 75] = [
     ("check_access_database", "asks a Berkeley DB file"),
     ("check_asn", "asks the DNS for the sender's network"),
     ("check_authres_result", "asks Authentication-Results of others; ours are known without it"),
@@ -88,12 +88,31 @@ pub const UNANSWERABLE: [(&str, &str); 42] = [
     ("check_dns_sender", "asks the DNS"),
     ("check_from_in_auto_welcomelist", "there is no list of earlier scores"),
     ("check_from_in_auto_whitelist", "there is no list of earlier scores"),
+    ("check_fromname_contains_email", "FromNameSpoof is not loaded by default"),
+    ("check_fromname_different", "FromNameSpoof is not loaded by default"),
+    ("check_fromname_domain_differ", "FromNameSpoof is not loaded by default"),
+    ("check_fromname_equals_replyto", "FromNameSpoof is not loaded by default"),
+    ("check_fromname_equals_to", "FromNameSpoof is not loaded by default"),
+    ("check_fromname_owners_differ", "FromNameSpoof is not loaded by default"),
+    ("check_fromname_spoof", "FromNameSpoof is not loaded by default"),
     ("check_hashbl_attachments", "asks a DNS list"),
     ("check_hashbl_bodyre", "asks a DNS list"),
     ("check_hashbl_emails", "asks a DNS list"),
     ("check_hashbl_tag", "asks a DNS list"),
     ("check_hashbl_uris", "asks a DNS list"),
     ("check_language", "TextCat is not loaded by default"),
+    ("check_microsoft_executable", "AntiVirus is not loaded by default"),
+    ("check_olemacro", "OLEVBMacro is not loaded by default"),
+    ("check_olemacro_csv", "OLEVBMacro is not loaded by default"),
+    ("check_olemacro_download_exe", "OLEVBMacro is not loaded by default"),
+    ("check_olemacro_encrypted", "OLEVBMacro is not loaded by default"),
+    ("check_olemacro_malice", "OLEVBMacro is not loaded by default"),
+    ("check_olemacro_mhtml_uri", "OLEVBMacro is not loaded by default"),
+    ("check_olemacro_redirect_uri", "OLEVBMacro is not loaded by default"),
+    ("check_olemacro_renamed", "OLEVBMacro is not loaded by default"),
+    ("check_olemacro_zip_password", "OLEVBMacro is not loaded by default"),
+    ("check_oleobject", "OLEVBMacro is not loaded by default"),
+    ("check_olertfobject", "OLEVBMacro is not loaded by default"),
     ("check_phishing", "asks lists that others publish"),
     ("check_pyzor", "asks Pyzor"),
     ("check_razor2", "asks Razor"),
@@ -109,8 +128,22 @@ pub const UNANSWERABLE: [(&str, &str); 42] = [
     ("check_rbl_txt", "asks a DNS list"),
     ("check_senders_reputation", "there is no list of earlier scores"),
     ("check_shortcircuit", "all rules are always evaluated"),
+    ("check_suspect_name", "AntiVirus is not loaded by default"),
     ("check_uri_local_bl", "asks a file of networks by country"),
     ("check_uridnsbl", "asks a DNS list"),
+    ("pdf_count", "PDFInfo is not loaded by default"),
+    ("pdf_image_count", "PDFInfo is not loaded by default"),
+    ("pdf_image_size_exact", "PDFInfo is not loaded by default"),
+    ("pdf_image_size_range", "PDFInfo is not loaded by default"),
+    ("pdf_image_to_text_ratio", "PDFInfo is not loaded by default"),
+    ("pdf_is_empty_body", "PDFInfo is not loaded by default"),
+    ("pdf_is_encrypted", "PDFInfo is not loaded by default"),
+    ("pdf_match_details", "PDFInfo is not loaded by default"),
+    ("pdf_match_fuzzy_md5", "PDFInfo is not loaded by default"),
+    ("pdf_match_md5", "PDFInfo is not loaded by default"),
+    ("pdf_name_regex", "PDFInfo is not loaded by default"),
+    ("pdf_named", "PDFInfo is not loaded by default"),
+    ("pdf_pixel_coverage", "PDFInfo is not loaded by default"),
     ("short_url", "follows links"),
     ("short_url_200", "follows links"),
     ("short_url_404", "follows links"),
@@ -149,6 +182,7 @@ pub(crate) fn asked(call: &str, options: &Options, mail: &Mail<'_>) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mail::tests::Parts;
     use super::*;
 
     #[test]
@@ -159,5 +193,40 @@ mod tests {
         assert_eq!(unanswerable("check_pyzor"), Some("asks Pyzor"));
         assert!(read("check_pyzor", &[], &Options::default()).is_none());
         assert!(read("check_for_spf_pass", &[], &Options::default()).is_some());
+    }
+
+    /// A header as long as one may be, of whatever makes a reader go back.
+    #[test]
+    fn hostile_headers_are_bounded() {
+        let mut options = Options::default();
+        options.enlist("L", ["*a*b*c@*d", "*@*.a.example", "*@b.example", "?*x*y*z?"]);
+        options.enlist("welcomelist_from", ["*a*b*c@*d"]);
+        let began = std::time::Instant::now();
+        for part in ["a@b\n", "=?a", "=?a?Q?", " for <a@b", "a=", "%A", "re:", ".", "a@b.c\n", "ab", "<mailto:"] {
+            let text: &'static str = Box::leak(part.repeat((256 << 10) / part.len()).into_boxed_str());
+            let fields = ["From:addr", "ToCc:addr", "To:addr", "Subject", "From:raw", "Subject:raw", "ALL", "Received"];
+            let mut parts = Parts::of(&fields.map(|field| (field, text)));
+            parts.body = vec![text.as_bytes()];
+            for call in [
+                "check_from_in_list('L')",
+                "check_to_in_list('L')",
+                "check_from_in_welcomelist()",
+                "check_freemail_from()",
+                "check_freemail_replyto('reply')",
+                "check_freemail_body()",
+                "similar_recipients('2','undef')",
+                "subject_is_all_caps()",
+                "check_for_to_in_subject('address')",
+                "check_for_to_in_subject('user')",
+                "check_unresolved_template()",
+                "check_illegal_chars('From','0','1')",
+                "check_for_faraway_charset_in_headers()",
+                "check_messageid_not_usable()",
+                "check_header_count_range('To','2','3')",
+            ] {
+                parts.ask(None, |mail| asked(call, &options, mail));
+            }
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
     }
 }
