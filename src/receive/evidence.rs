@@ -1,10 +1,10 @@
 //! What the rules get to know of authentication.
 
 use super::Sender;
-use crate::authentication::{Authentication, MethodResult, SpfIdentity};
+use crate::authentication::{Authentication, Dkim, MethodResult, SpfIdentity};
 use crate::message::Message;
 use crate::mime;
-use crate::rules::{Evidence, Signatures};
+use crate::rules::{Evidence, Signatures, Signed};
 
 /// The evidence of one message. Walks its parts, in bounded time. What depends on a client that is not known is unknown.
 /// Rules run once for all recipients: DMARC is overridden if it is for each of them.
@@ -26,6 +26,8 @@ pub fn evidence<'a>(
         spf: spf(SpfIdentity::MailFrom),
         spf_helo: spf(SpfIdentity::Helo),
         dkim: Some(signatures(found)),
+        signatures: found.dkim.iter().filter_map(signed).collect(),
+        arc: Some(found.arc.result),
         dmarc: Some(found.dmarc.result),
         dmarc_policy: found.dmarc.policy,
         dmarc_overridden,
@@ -44,4 +46,12 @@ fn signatures(found: &Authentication) -> Signatures {
         }
         (false, true) => Signatures::Valid,
     }
+}
+
+/// One signature, if it says by whom it is.
+fn signed(dkim: &Dkim) -> Option<Signed> {
+    let domain = || dkim.domain.as_ref().map(|domain| domain.as_str());
+    let identity = dkim.identity.as_deref().and_then(|identity| identity.rsplit_once('@'));
+    let signer = identity.map(|(_, domain)| domain).or_else(domain)?.into();
+    Some(Signed { signer, result: dkim.result, key_bits: dkim.key_bits, testing: dkim.testing })
 }

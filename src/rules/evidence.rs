@@ -24,6 +24,10 @@ pub struct Evidence<'a> {
     pub spf_helo: Option<MethodResult>,
     /// DKIM, all signatures together.
     pub dkim: Option<Signatures>,
+    /// DKIM, one for each signature that was looked at.
+    pub signatures: Vec<Signed>,
+    /// The chain of ARC sets (RFC 8617 section 5.2).
+    pub arc: Option<MethodResult>,
     /// DMARC (RFC 9989).
     pub dmarc: Option<MethodResult>,
     /// What the author domain asks for where DMARC fails.
@@ -46,6 +50,19 @@ pub enum Signatures {
     Valid,
     /// One of the author domain itself verifies.
     ValidAuthor,
+}
+
+/// What became of one DKIM signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// Who signed: the domain of `i=`, or that of `d=`.
+    pub signer: Box<str>,
+    /// Whether it verifies.
+    pub result: MethodResult,
+    /// The length of an RSA key, in bits, if it was found.
+    pub key_bits: Option<usize>,
+    /// The key says that its domain is testing DKIM (RFC 6376 section 3.6.1).
+    pub testing: bool,
 }
 
 impl Evidence<'_> {
