@@ -4,12 +4,21 @@ use std::fmt;
 
 use super::mail::Mail;
 use super::options::Options;
+use crate::rules::pattern::{self, Budget};
+
+/// The steps that one search for an argument's pattern may take.
+const STEPS_MAX: u64 = 200_000;
 
 /// A pattern that an argument gives.
-pub type Pattern = regex::bytes::Regex;
+#[derive(Debug)]
+pub struct Pattern(pattern::Pattern);
 
-/// What a compiled pattern may take, in octets.
-const PATTERN_OCTETS_MAX: usize = 1 << 20;
+impl Pattern {
+    /// Does it match? One that takes too many steps does not.
+    pub fn is_match(&self, text: &[u8]) -> bool {
+        self.0.is_match(text, &mut Budget::new(STEPS_MAX))
+    }
+}
 
 type Question = dyn Fn(&Mail<'_>) -> u32 + Send + Sync;
 
@@ -68,9 +77,10 @@ impl<'a> Arguments<'a> {
     /// A pattern without delimiters.
     pub fn pattern(&self, at: usize) -> Result<Option<Pattern>, String> {
         let compile = |text: &str| {
-            let mut builder = regex::bytes::RegexBuilder::new(text);
-            let built = builder.unicode(false).size_limit(PATTERN_OCTETS_MAX).build();
-            built.map_err(|_| format!("\"{text}\" is no pattern that is supported here"))
+            // NUL stands in no rule file, and so delimits any pattern.
+            let written = [b"m\0", text.as_bytes(), b"\0"].concat();
+            let compiled = pattern::Pattern::parse(&written).map_err(|error| format!("\"{text}\": {error}"))?;
+            Ok(Pattern(compiled))
         };
         self.optional(at).map(compile).transpose()
     }

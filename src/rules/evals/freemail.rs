@@ -13,6 +13,7 @@ use super::globs::{Glob, Globs};
 use super::mail::Mail;
 use super::mailboxes::{self, TopLevelDomains};
 use super::options::Options;
+use crate::rules::preferences::Freemail;
 
 /// The most addresses that HTML anchors give.
 const ANCHORS_MAX: usize = 20;
@@ -56,6 +57,22 @@ impl Default for FreeMail {
 pub struct Mentioned(Vec<Vec<u8>>);
 
 impl FreeMail {
+    /// What was read of rule files.
+    pub fn of(read: &Freemail) -> Self {
+        let mut known = FreeMail {
+            body_addresses_max: usize::try_from(read.body_addresses_max).unwrap_or(usize::MAX),
+            body_free_addresses_max: usize::try_from(read.body_freemails_max).unwrap_or(usize::MAX),
+            skip_over_max: read.skip_when_over_max,
+            skip_bulk: read.skip_bulk_envelope,
+            ..FreeMail::default()
+        };
+        let text = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
+        // What is no domain or address was said when it was read.
+        read.domains.words().for_each(|word| drop(known.add_domain(&text(word))));
+        read.welcomelist.iter().for_each(|word| drop(known.add_exempt(&text(word))));
+        known
+    }
+
     /// Adds a word of `freemail_domains`: a domain, or one with `*` and `?`. The error says what is wrong.
     pub fn add_domain(&mut self, word: &str) -> Result<(), String> {
         let word = word.to_ascii_lowercase().into_bytes();

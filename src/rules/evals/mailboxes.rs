@@ -31,6 +31,11 @@ impl TopLevelDomains {
         TopLevelDomains(words.into_iter().map(|word| word.to_ascii_lowercase().into_bytes().into()).collect())
     }
 
+    /// These names.
+    pub fn of<'n>(names: impl Iterator<Item = &'n Box<[u8]>>) -> Self {
+        TopLevelDomains(names.map(|name| name.to_ascii_lowercase().into()).collect())
+    }
+
     fn has(&self, label: &[u8]) -> bool {
         label.len() <= LABEL_OCTETS_MAX && self.0.contains(&*label.to_ascii_lowercase())
     }

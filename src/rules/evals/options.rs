@@ -10,6 +10,7 @@ use super::freemail::FreeMail;
 use super::globs::{Glob, Globs};
 use super::mailboxes::TopLevelDomains;
 use super::places::Place;
+use crate::rules::preferences::Preferences;
 
 /// The smallest key, in bits, whose signature counts where it vouches for somebody.
 const DKIM_MINIMUM_KEY_BITS: usize = 1_024;
@@ -60,6 +61,50 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What was read of rule files.
+    pub fn of(preferences: &Preferences) -> Self {
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let mut options = Options {
+            dkim_minimum_key_bits: usize::try_from(preferences.dkim_key_bits_min).unwrap_or(DKIM_MINIMUM_KEY_BITS),
+            locales: Arc::new(preferences.ok_locales.iter().map(|locale| locale.to_string()).collect()),
+            top_level_domains: Arc::new(TopLevelDomains::of(preferences.suffixes.iter().take(1).flatten())),
+            ..Options::default()
+        };
+        for (name, list) in &preferences.addresses {
+            list.patterns().for_each(|pattern| options.enlist(name, [text(pattern).as_str()]));
+        }
+        let subjects =
+            [("welcomelist_subject", &preferences.welcomelist_subject), ("blocklist_subject", &preferences.blocklist_subject)];
+        for (name, list) in subjects {
+            list.patterns().for_each(|pattern| options.enlist_subject(name, &text(pattern)));
+        }
+        for (name, list) in &preferences.paired {
+            list.pairs().for_each(|(address, second)| options.enlist_pair(name, &text(address), &text(second)));
+        }
+        let practice = |(domain, letter): (&Box<[u8]>, &u8)| (text(domain), char::from(*letter));
+        options.signing_practices = Arc::new(preferences.adsp_override.iter().map(practice).collect());
+        let mut freemail = FreeMail::of(&preferences.freemail);
+        for (imported, name) in [
+            (preferences.freemail.import_welcomelist_auth, "welcomelist_auth"),
+            (preferences.freemail.import_def_welcomelist_auth, "def_welcomelist_auth"),
+        ] {
+            if imported {
+                freemail.exempt_list(options.list(name));
+            }
+        }
+        options.freemail = Arc::new(freemail);
+        options
+    }
+
+    fn enlist_pair(&mut self, name: &str, address: &str, second: &str) {
+        // What is neither a name nor an address vouches for nobody.
+        let enlisted = match name.ends_with("_dkim") {
+            true => self.enlist_signed(name, address, Some(second)),
+            false => self.enlist_vouched(name, address, second),
+        };
+        drop(enlisted);
+    }
+
     /// The list of this directive or name; empty if nothing was ever put on it.
     pub fn list(&self, name: &str) -> Arc<Globs> {
         self.lists.get(name).cloned().unwrap_or_default()

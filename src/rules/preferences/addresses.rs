@@ -119,6 +119,12 @@ impl PairedList {
         self.entry(pattern).map(|domains| domains.push(domain)).is_some()
     }
 
+    /// All pairs.
+    pub fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let entries = self.entries.iter().flatten();
+        entries.flat_map(|(pattern, domains)| domains.iter().map(|domain| (&**pattern, &**domain)))
+    }
+
     /// Takes a domain from a pattern, and the pattern with its last.
     pub fn remove_pair(&mut self, pattern: &[u8], domain: &[u8]) {
         let at = self.by_pattern.get(&normal(pattern));

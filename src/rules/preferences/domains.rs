@@ -37,6 +37,11 @@ impl DomainSet {
         short && (self.exact.contains(domain) || self.wild.iter().any(|pattern| matches(pattern, domain)))
     }
 
+    /// All of them, as they were added but in lower case, in no order.
+    pub fn words(&self) -> impl Iterator<Item = &[u8]> {
+        self.exact.iter().chain(&self.wild).map(|word| &**word)
+    }
+
     /// How many there are: without and with wildcards.
     pub fn len(&self) -> (usize, usize) {
         (self.exact.len(), self.wild.len())

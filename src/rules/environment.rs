@@ -1,0 +1,85 @@
+//! What rule files say besides rules, made ready for views and evals: networks, lists, registries, patterns of links.
+//!
+//! *Does:* reads what [`Preferences`] hold as written; what is wrong is a finding with its place.
+//! *Never does:* change once it is made. One is shared by all messages.
+
+use crate::rules::diagnostic::{Diagnostics, Kind};
+use crate::rules::evals::options::Options;
+use crate::rules::pattern::Pattern;
+use crate::rules::preferences::{Placed, Preferences};
+use crate::rules::relays::{Boundaries, NetworkError};
+use crate::rules::views::header::Query;
+use crate::rules::views::uri::domain;
+
+/// Shared by all messages.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// Which hosts are trusted, and which are ours.
+    pub boundaries: Boundaries,
+    /// Which domains there are, and which part of a host was registered.
+    pub registries: domain::Boundaries,
+    /// Where links lead that lead somewhere else: the first group of these.
+    pub redirectors: Vec<Pattern>,
+    /// Fields that tell where a message began.
+    pub originating: Vec<Query>,
+    /// Lists and limits of evals.
+    pub options: Options,
+    /// As they were read.
+    pub preferences: Preferences,
+}
+
+impl Environment {
+    /// Makes it of what was read.
+    pub fn new(preferences: Preferences, diagnostics: &mut Diagnostics) -> Self {
+        let originating = preferences.originating_ip_headers.iter().map(|name| Query::read(&format!("{name}:last")));
+        Environment {
+            boundaries: boundaries(&preferences, diagnostics),
+            registries: registries(&preferences),
+            redirectors: redirectors(&preferences, diagnostics),
+            originating: originating.collect(),
+            options: Options::of(&preferences),
+            preferences,
+        }
+    }
+}
+
+type AddNetwork = fn(&mut Boundaries, &str) -> Result<(), NetworkError>;
+
+fn boundaries(preferences: &Preferences, diagnostics: &mut Diagnostics) -> Boundaries {
+    let mut boundaries = Boundaries::default();
+    let lists: [(&[Placed], AddNetwork); 3] = [
+        (&preferences.trusted_networks, Boundaries::trust),
+        (&preferences.internal_networks, Boundaries::own),
+        (&preferences.msa_networks, Boundaries::submission),
+    ];
+    for (list, add) in lists {
+        for Placed { text, span } in list {
+            let word = String::from_utf8_lossy(text);
+            if let Err(error) = add(&mut boundaries, &word) {
+                diagnostics.add(Kind::Value, span, format!("{word}: {error}"), "the network is left out");
+            }
+        }
+    }
+    boundaries
+}
+
+fn registries(preferences: &Preferences) -> domain::Boundaries {
+    let mut registries = domain::Boundaries::default();
+    for (directive, names) in ["util_rb_tld", "util_rb_2tld", "util_rb_3tld"].iter().zip(&preferences.suffixes) {
+        for name in names {
+            registries.add(directive, &String::from_utf8_lossy(name));
+        }
+    }
+    registries
+}
+
+fn redirectors(preferences: &Preferences, diagnostics: &mut Diagnostics) -> Vec<Pattern> {
+    let mut patterns = Vec::new();
+    for Placed { text, span } in &preferences.redirectors {
+        match Pattern::parse(text) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => diagnostics.add(Kind::Pattern, span, error.to_string(), "the redirector is not looked for"),
+        }
+    }
+    patterns
+}
