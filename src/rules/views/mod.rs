@@ -9,6 +9,7 @@ pub mod body;
 pub mod charset;
 pub mod header;
 pub mod html;
+pub mod uri;
 
 use std::cell::OnceCell;
 
