@@ -7,7 +7,6 @@
 //! *Never does:* demand what a match could do without. Look-around and places demand nothing.
 
 use super::frequency;
-use super::measure;
 use super::octets::Octets;
 use super::syntax::{Node, Repeat};
 
@@ -18,14 +17,16 @@ pub const CHAINS_MAX: usize = 8;
 /// How many links a pattern is searched for.
 const CANDIDATES_MAX: usize = 64;
 /// A chain that is expected more often than this for each octet of text helps nobody.
-const EXPECTED_MAX: f64 = 0.01;
+const EXPECTED_MAX: f64 = 0.03;
 /// One that is expected less often than this is long enough.
 const RARE: f64 = 0.000_005;
 /// How often a repeated part is spelled out.
 const COPIES_MAX: u32 = 12;
+/// How many parts are looked at, copies included, before the rest of a pattern is left out.
+const PARTS_MAX: u32 = 4_000;
 
 /// One link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Link {
     /// One of these comes.
     pub comes: Octets,
@@ -55,45 +56,72 @@ pub fn of(node: &Node) -> Option<Box<[Chain]>> {
     }
 }
 
+/// The links of a part, without what may pass before the first.
 fn links(node: &Node) -> Vec<Link> {
-    let mut links = Vec::new();
-    walk(node, &mut links);
+    let mut walk = Walk { parts_left: PARTS_MAX };
+    let mut links = walk.alone(node);
+    links.remove(0);
     links
 }
 
-/// Adds the links of a part.
-fn walk(node: &Node, links: &mut Vec<Link>) {
-    if links.len() > CANDIDATES_MAX {
-        return pass(Octets::ALL, links);
-    }
-    match node {
-        Node::Empty | Node::Fail | Node::Assertion(_) | Node::Look(_) => {}
-        Node::Set(set) => links.push(Link { comes: *set, passes: Octets::default() }),
-        Node::Concat(nodes) => nodes.iter().for_each(|node| walk(node, links)),
-        Node::Capture(_, node) | Node::Atomic(node) => walk(node, links),
-        Node::Repeat(repeat) => again(repeat, links),
-        Node::BackReference { .. } => pass(Octets::ALL, links),
-        Node::Alternate(_) | Node::Conditional(_) => {
-            let (comes, empty) = measure::first(node);
-            let longest = measure::length(node).1;
-            if empty {
-                return pass(octets(node), links);
-            }
-            let passes = if longest == Some(1) { Octets::default() } else { octets(node) };
-            links.push(Link { comes, passes });
-        }
-    }
+/// Goes through a tree.
+struct Walk {
+    parts_left: u32,
 }
 
-fn again(repeat: &Repeat, links: &mut Vec<Link>) {
-    let (_, empty) = measure::first(&repeat.node);
-    if repeat.min == 0 || empty {
-        return pass(octets(&repeat.node), links);
+impl Walk {
+    /// The links of a part, behind one that stands for what may pass before them.
+    fn alone(&mut self, node: &Node) -> Vec<Link> {
+        let mut links = vec![Link::default()];
+        self.part(node, &mut links);
+        links
     }
-    let copies = repeat.min.min(COPIES_MAX);
-    (0..copies).for_each(|_| walk(&repeat.node, links));
-    if repeat.max != Some(copies) {
-        pass(octets(&repeat.node), links);
+
+    /// Adds the links of a part. There is one already.
+    fn part(&mut self, node: &Node, links: &mut Vec<Link>) {
+        self.parts_left = self.parts_left.saturating_sub(1);
+        if links.len() > CANDIDATES_MAX || self.parts_left == 0 {
+            return pass(Octets::ALL, links);
+        }
+        match node {
+            Node::Empty | Node::Fail | Node::Assertion(_) | Node::Look(_) => {}
+            Node::Set(set) => links.push(Link { comes: *set, passes: Octets::default() }),
+            Node::Concat(nodes) => nodes.iter().for_each(|node| self.part(node, links)),
+            Node::Capture(_, node) | Node::Atomic(node) => self.part(node, links),
+            Node::Repeat(repeat) => self.again(repeat, links),
+            Node::BackReference { .. } => pass(Octets::ALL, links),
+            Node::Alternate(branches) => self.beside(branches, links),
+            Node::Conditional(_) => pass(octets(node), links),
+        }
+    }
+
+    fn again(&mut self, repeat: &Repeat, links: &mut Vec<Link>) {
+        let copies = repeat.min.min(COPIES_MAX);
+        (0..copies).for_each(|_| self.part(&repeat.node, links));
+        if repeat.max != Some(copies) {
+            pass(octets(&repeat.node), links);
+        }
+    }
+
+    /// Alternatives side by side: each link takes what that of any branch takes.
+    fn beside(&mut self, branches: &[Node], links: &mut Vec<Link>) {
+        let all: Vec<Vec<Link>> = branches.iter().map(|branch| self.alone(branch)).collect();
+        let shortest = all.iter().map(Vec::len).min().unwrap_or(1);
+        for at in 0..shortest {
+            let same = all.iter().filter_map(|own| own.get(at));
+            let sum = same.fold(Link::default(), |sum, link| Link {
+                comes: sum.comes.union(link.comes),
+                passes: sum.passes.union(link.passes),
+            });
+            if at > 0 {
+                links.push(sum);
+            } else {
+                pass(sum.passes, links);
+            }
+        }
+        for own in &all {
+            own.iter().skip(shortest).for_each(|link| pass(link.comes.union(link.passes), links));
+        }
     }
 }
 

@@ -1,9 +1,13 @@
-//! The linear engine: trees without backtracking as `regex-automata` sees them.
+//! The linear engine: trees as `regex-automata` sees them, run as lazy DFAs.
 //!
-//! *Does:* makes `regex-syntax`'s representation of a tree, directly and over octets; runs it as a lazy DFA.
-//! *Guarantees:* a search looks at each octet once; a DFA's cache is bounded, and a search that fills it again and again
-//! gives up, which is reported.
+//! *Does:* makes `regex-syntax`'s representation of a tree, directly and over octets, exact where that can be and is not too
+//! large, otherwise loose: then it finds at least what the tree matches.
+//! *Guarantees:* a search looks at each octet once. Each thread keeps the caches of the [`CACHES_MAX`] DFAs that it used
+//! last, [`CACHE_OCTETS_MAX`] each; a search that fills its cache again and again gives up, which is reported.
 //! *Never does:* tell where a match began. It answers what needs only its end.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{self, WhichCaptures};
@@ -13,97 +17,148 @@ use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, Look, Repetitio
 use super::machine::OutOfSteps;
 use super::syntax::{Assertion, Node};
 
-/// The largest automaton of one pattern, in octets.
-pub const AUTOMATON_OCTETS_MAX: usize = 1 << 20;
-/// The cache of one pattern's DFA, in octets.
-const CACHE_OCTETS: usize = 1 << 18;
+/// The largest exact automaton of one pattern, in octets.
+pub const EXACT_OCTETS_MAX: usize = 1 << 17;
+/// The largest loose one.
+pub const LOOSE_OCTETS_MAX: usize = 1 << 19;
+/// The cache of one DFA, in octets.
+pub const CACHE_OCTETS_MAX: usize = 1 << 19;
+/// How many caches a thread keeps.
+pub const CACHES_MAX: usize = 12;
 /// After this many times that a cache was full, a search may give up.
 const CACHE_FULL_MAX: usize = 3;
 /// A search gives up when a cache did not even serve so many octets for each state.
 const OCTETS_PER_STATE_MIN: usize = 8;
-/// A tree in `regex-syntax`'s terms; none if it needs backtracking.
-fn hir(node: &Node) -> Option<Hir> {
-    let many = |nodes: &[Node]| nodes.iter().map(hir).collect::<Option<Vec<Hir>>>();
-    Some(match node {
-        Node::Empty => Hir::empty(),
+
+/// Numbers for DFAs, so that a cache is known to be one's own.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The caches of this thread with their DFAs' numbers, the last used at the end.
+    static CACHES: RefCell<Vec<(u64, Cache)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How true to its tree an automaton has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fidelity {
+    /// It matches where the tree does.
+    Exact,
+    /// It matches at least there: counts are not kept, look-around and references not asked.
+    Loose,
+}
+
+/// A tree in `regex-syntax`'s terms.
+fn hir(node: &Node, fidelity: Fidelity) -> Hir {
+    let many = |nodes: &[Node]| nodes.iter().map(|node| hir(node, fidelity)).collect::<Vec<Hir>>();
+    match node {
+        Node::Empty | Node::Look(_) => Hir::empty(),
         Node::Fail => Hir::fail(),
         Node::Set(set) => {
             let ranges = set.ranges().map(|(low, high)| ClassBytesRange::new(low, high));
             Hir::class(Class::Bytes(ClassBytes::new(ranges)))
         }
-        Node::Concat(nodes) => Hir::concat(many(nodes)?),
-        Node::Alternate(nodes) => Hir::alternation(many(nodes)?),
+        Node::Concat(nodes) => Hir::concat(many(nodes)),
+        Node::Alternate(nodes) => Hir::alternation(many(nodes)),
         Node::Repeat(repeat) => {
-            let sub = Box::new(hir(&repeat.node)?);
-            Hir::repetition(Repetition { min: repeat.min, max: repeat.max, greedy: !repeat.lazy, sub })
+            let (min, max) = match fidelity {
+                Fidelity::Exact => (repeat.min, repeat.max),
+                Fidelity::Loose => (repeat.min.min(1), repeat.max.filter(|max| *max <= 1)),
+            };
+            let sub = Box::new(hir(&repeat.node, fidelity));
+            Hir::repetition(Repetition { min, max, greedy: !repeat.lazy, sub })
         }
-        Node::Capture(_, node) => hir(node)?,
-        Node::Assertion(assertion) => place(*assertion)?,
-        Node::Look(_) | Node::Atomic(_) | Node::BackReference { .. } | Node::Conditional(_) => return None,
-    })
+        Node::Capture(_, node) | Node::Atomic(node) => hir(node, fidelity),
+        Node::Assertion(assertion) => place(*assertion, fidelity),
+        Node::BackReference { .. } => {
+            let any = Class::Bytes(ClassBytes::new([ClassBytesRange::new(0, 255)]));
+            Hir::repetition(Repetition { min: 0, max: None, greedy: true, sub: Box::new(Hir::class(any)) })
+        }
+        Node::Conditional(group) => Hir::alternation(vec![hir(&group.yes, fidelity), hir(&group.no, fidelity)]),
+    }
 }
 
-fn place(assertion: Assertion) -> Option<Hir> {
-    Some(Hir::look(match assertion {
+fn place(assertion: Assertion, fidelity: Fidelity) -> Hir {
+    Hir::look(match assertion {
         Assertion::Start => Look::Start,
         Assertion::StartLine => Look::StartLF,
         Assertion::End => Look::End,
         Assertion::EndLine => Look::EndLF,
         Assertion::WordBoundary => Look::WordAscii,
         Assertion::NotWordBoundary => Look::WordAsciiNegate,
-        Assertion::EndOrNewline => {
+        Assertion::EndOrNewline if fidelity == Fidelity::Exact => {
             let newline = Box::new(Hir::literal(*b"\n"));
             let newline = Hir::repetition(Repetition { min: 0, max: Some(1), greedy: true, sub: newline });
-            return Some(Hir::concat(vec![newline, Hir::look(Look::End)]));
+            return Hir::concat(vec![newline, Hir::look(Look::End)]);
         }
-        Assertion::SearchStart | Assertion::Keep => return None,
-    }))
+        Assertion::EndOrNewline => Look::EndLF,
+        Assertion::SearchStart | Assertion::Keep => return Hir::empty(),
+    })
 }
 
 /// One pattern as a lazy DFA.
 #[derive(Debug)]
-pub struct Linear(DFA);
+pub struct Linear {
+    dfa: DFA,
+    number: u64,
+    exact: bool,
+}
 
 impl Linear {
-    /// Of a tree that needs no backtracking; none if it would be too large.
-    pub fn new(node: &Node) -> Option<Linear> {
-        let config = thompson::Config::new().utf8(false).nfa_size_limit(Some(AUTOMATON_OCTETS_MAX));
-        let config = config.which_captures(WhichCaptures::None);
-        let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir(node)?).ok()?;
-        let config = DFA::config()
-            .match_kind(MatchKind::LeftmostFirst)
-            .cache_capacity(CACHE_OCTETS)
-            .skip_cache_capacity_check(true)
-            .minimum_cache_clear_count(Some(CACHE_FULL_MAX))
-            .minimum_bytes_per_state(Some(OCTETS_PER_STATE_MIN));
-        DFA::builder().configure(config).build_from_nfa(nfa).ok().map(Linear)
+    /// Of a tree, exact if `regular` says that it needs no backtracking; none if it would be too large.
+    pub fn new(node: &Node, regular: bool) -> Option<Linear> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let exact = if regular { dfa(&hir(node, Fidelity::Exact), EXACT_OCTETS_MAX) } else { None };
+        if let Some(dfa) = exact {
+            return Some(Linear { dfa, number, exact: true });
+        }
+        dfa(&hir(node, Fidelity::Loose), LOOSE_OCTETS_MAX).map(|dfa| Linear { dfa, number, exact: false })
     }
 
-    /// Where the first match at or behind `from` ends. The cache is that of the last search, whichever pattern it was for.
-    pub fn end_of_first(
-        &self,
-        text: &[u8],
-        from: usize,
-        cache: &mut Option<Cache>,
-    ) -> Result<Option<usize>, OutOfSteps> {
-        let cache = match cache {
-            Some(cache) => {
-                cache.reset(&self.0);
-                cache
-            }
-            None => cache.insert(self.0.create_cache()),
-        };
+    /// Whether what it finds is a match. What it does not find never is.
+    pub fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// Where the first match at or behind `from` ends.
+    pub fn end_of_first(&self, text: &[u8], from: usize) -> Result<Option<usize>, OutOfSteps> {
         if from > text.len() {
             return Ok(None);
         }
-        match self.0.try_search_fwd(cache, &Input::new(text).range(from..)) {
-            Ok(found) => Ok(found.map(|found| found.offset())),
-            Err(_) => Err(OutOfSteps),
+        let (mut cache, known) = CACHES.with_borrow_mut(|caches| {
+            let own = caches.iter().position(|(number, _)| *number == self.number);
+            let full = caches.len() >= CACHES_MAX;
+            match own.or(full.then_some(0)) {
+                Some(at) => (Some(caches.remove(at).1), own.is_some()),
+                None => (None, false),
+            }
+        });
+        if let (Some(cache), false) = (&mut cache, known) {
+            cache.reset(&self.dfa);
         }
+        let mut cache = cache.unwrap_or_else(|| self.dfa.create_cache());
+        let found = self.dfa.try_search_fwd(&mut cache, &Input::new(text).range(from..));
+        if found.is_err() {
+            cache.reset(&self.dfa);
+        }
+        CACHES.with_borrow_mut(|caches| caches.push((self.number, cache)));
+        found.map(|found| found.map(|found| found.offset())).map_err(|_| OutOfSteps)
     }
 
     /// About how much memory it takes, in octets.
     pub fn octets(&self) -> usize {
-        self.0.memory_usage() + self.0.get_nfa().memory_usage()
+        self.dfa.memory_usage().saturating_add(self.dfa.get_nfa().memory_usage())
     }
+}
+
+fn dfa(hir: &Hir, octets_max: usize) -> Option<DFA> {
+    let config = thompson::Config::new().utf8(false).nfa_size_limit(Some(octets_max));
+    let config = config.which_captures(WhichCaptures::None);
+    let nfa = thompson::Compiler::new().configure(config).build_from_hir(hir).ok()?;
+    let config = DFA::config()
+        .match_kind(MatchKind::LeftmostFirst)
+        .cache_capacity(CACHE_OCTETS_MAX)
+        .skip_cache_capacity_check(true)
+        .minimum_cache_clear_count(Some(CACHE_FULL_MAX))
+        .minimum_bytes_per_state(Some(OCTETS_PER_STATE_MIN));
+    DFA::builder().configure(config).build_from_nfa(nfa).ok()
 }

@@ -1,10 +1,11 @@
 //! Patterns: Perl's regular expressions over octets.
 //!
 //! *Does:* reads what rules write as `/text/flags` or `m{text}flags` ([`syntax`]) and runs it. A machine that backtracks as
-//! Perl does ([`machine`]) comes first: it needs no warming up and is exact to the octet. A pattern that needs no
-//! backtracking and takes it too many steps is run once more as a lazy DFA ([`linear`]), which is linear in the text.
-//! *Guarantees:* a search ends. One match takes at most [`STEPS_PER_MATCH_MAX`] steps and all of a message's what its
-//! [`Budget`] holds; a pattern without look-around, references and atomic groups is answered even then.
+//! Perl does ([`machine`]) comes first: it needs no warming up and is exact to the octet. Where it takes too many steps a
+//! lazy DFA ([`linear`]) is asked, which is linear in the text. What the DFA does not find is no match; what it finds is
+//! one if the pattern needs no backtracking, and otherwise the machine has the last word, with more steps.
+//! *Guarantees:* a search ends. One takes at most [`STEPS_PER_MATCH_MAX`] steps and all of a message's what its [`Budget`]
+//! holds; the DFA is asked even then.
 //! *Never does:* hit what Perl does not hit. A search that had to be given up is no match, and is counted in
 //! [`Budget::aborts`].
 //! *What is not done:* recursion, code, Unicode properties, backtracking verbs but `(*FAIL)`.
@@ -22,21 +23,21 @@ mod tests;
 
 use std::ops::Range;
 use std::sync::OnceLock;
-
-use regex_automata::hybrid::dfa::Cache;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use chains::Chain;
 use linear::Linear;
 use machine::{Machine, OutOfSteps, Program, Room};
 pub use syntax::PatternError;
-use syntax::Tree;
 
 /// The steps one search may take. A step is a few nanoseconds.
 pub const STEPS_PER_MATCH_MAX: u64 = 500_000;
-/// The steps after which a search that can be done in linear time is.
-const STEPS_BEFORE_LINEAR: u64 = 4_000;
+/// The steps after which the DFA is asked.
+const STEPS_BEFORE_LINEAR: u64 = 1_500;
 /// And so many for each octet of text.
-const STEPS_BEFORE_LINEAR_PER_OCTET: u64 = 24;
+const STEPS_BEFORE_LINEAR_PER_OCTET: u64 = 12;
+/// A search that took too many steps makes so many next ones begin with the DFA.
+const SLOW_SEARCHES: u8 = 30;
 /// The largest compiled pattern, in octets.
 pub const COMPILED_OCTETS_MAX: usize = 2 << 20;
 
@@ -52,6 +53,8 @@ pub struct Pattern {
     length_min: usize,
     /// Made when it is first needed; none if it would be too large.
     linear: OnceLock<Option<Box<Linear>>>,
+    /// How many of the next searches begin with the DFA.
+    slow: AtomicU8,
 }
 
 /// What the searches of one message may cost together, and room for them.
@@ -60,7 +63,6 @@ pub struct Budget {
     steps: u64,
     aborts: u32,
     room: Room,
-    cache: Option<Cache>,
 }
 
 impl Budget {
@@ -111,6 +113,7 @@ impl Pattern {
             backtracks: measure::backtracks(&tree.node),
             length_min: measure::length(&tree.node).0,
             linear: OnceLock::new(),
+            slow: AtomicU8::new(0),
         })
     }
 
@@ -119,38 +122,33 @@ impl Pattern {
         if text.len() < self.length_min {
             return false;
         }
-        let steps = if self.backtracks { STEPS_PER_MATCH_MAX } else { self.steps_before_linear(text) };
-        match self.search(text, 0, false, steps, budget) {
-            Ok(found) => found.is_some(),
-            Err(OutOfSteps) => self.end_of_first(text, 0, budget).is_some(),
+        if !self.is_slow() {
+            let steps = steps_before_linear(text);
+            if let Ok(found) = self.search(text, 0, false, steps, budget) {
+                return found.is_some();
+            }
+            self.slow.store(SLOW_SEARCHES, Ordering::Relaxed);
+        }
+        match self.linear().map(|linear| (linear.is_exact(), linear.end_of_first(text, 0))) {
+            Some((_, Ok(None))) => false,
+            Some((true, Ok(Some(_)))) => true,
+            _ => self.find_at(text, 0, false, budget).is_some(),
         }
     }
 
     /// How many matches a text has that do not overlap, at most `max`.
     pub fn count(&self, text: &[u8], max: u32, budget: &mut Budget) -> u32 {
-        let (mut count, mut from, mut empty) = (0u32, 0, false);
-        if text.len() < self.length_min {
+        if text.len() < self.length_min || max == 0 || !self.is_match(text, budget) {
             return 0;
         }
+        let (mut count, mut from, mut empty) = (0u32, 0, false);
         while count < max {
-            let steps = if self.backtracks { STEPS_PER_MATCH_MAX } else { self.steps_before_linear(text) };
-            let end = match self.search(text, from, empty, steps, budget) {
-                Ok(found) => found.map(|found| {
-                    empty = found.is_empty();
-                    found.end
-                }),
-                Err(OutOfSteps) => {
-                    // Without its start an empty match cannot be told, and is passed over.
-                    let end = self.end_of_first(text, from.saturating_add(usize::from(empty)), budget);
-                    empty = end == Some(from) || self.length_min == 0;
-                    end
-                }
-            };
-            let Some(end) = end else { break };
+            let Some(found) = self.find_at(text, from, empty, budget) else { break };
             count = count.saturating_add(1);
-            from = end;
+            empty = found.is_empty();
+            from = found.end;
         }
-        count
+        count.max(1)
     }
 
     /// The first match.
@@ -197,7 +195,7 @@ impl Pattern {
     }
 
     /// About how much memory it takes now, in octets. What the linear engine may add later is not in it: at most
-    /// [`linear::AUTOMATON_OCTETS_MAX`], for most patterns a few thousand.
+    /// [`linear::LOOSE_OCTETS_MAX`], for most patterns a few thousand.
     pub fn octets(&self) -> usize {
         let literals: usize = self.literals().into_iter().flatten().map(|literal| literal.len() + 16).sum();
         let chains: usize = self.chains().into_iter().flatten().map(|chain| size_of_val(&**chain) + 16).sum();
@@ -210,13 +208,18 @@ impl Pattern {
         self.chains.as_deref()
     }
 
-    fn tree(&self) -> Option<Tree> {
-        syntax::parse(&self.written).ok()
+    /// Whether this search is to begin with the DFA.
+    fn is_slow(&self) -> bool {
+        let left = self.slow.load(Ordering::Relaxed);
+        if left > 0 {
+            self.slow.store(left.saturating_sub(1), Ordering::Relaxed);
+        }
+        left > 0
     }
 
-    fn steps_before_linear(&self, text: &[u8]) -> u64 {
-        let octets = u64::try_from(text.len()).unwrap_or(u64::MAX);
-        octets.saturating_mul(STEPS_BEFORE_LINEAR_PER_OCTET).saturating_add(STEPS_BEFORE_LINEAR)
+    fn linear(&self) -> Option<&Linear> {
+        let make = || Linear::new(&syntax::parse(&self.written).ok()?.node, !self.backtracks).map(Box::new);
+        self.linear.get_or_init(make).as_deref()
     }
 
     fn search(&self, text: &[u8], from: usize, not_empty: bool, steps: u64, budget: &mut Budget) -> Found {
@@ -226,18 +229,9 @@ impl Pattern {
         budget.steps = budget.steps.saturating_sub(steps.saturating_sub(machine.steps()));
         found
     }
+}
 
-    /// The same by the linear engine, where it can; otherwise the search is given up.
-    fn end_of_first(&self, text: &[u8], from: usize, budget: &mut Budget) -> Option<usize> {
-        let make = || self.tree().and_then(|tree| Linear::new(&tree.node)).map(Box::new);
-        let linear = if self.backtracks { None } else { self.linear.get_or_init(make).as_ref() };
-        let found = linear.map(|linear| linear.end_of_first(text, from, &mut budget.cache));
-        match found {
-            Some(Ok(end)) => end,
-            Some(Err(OutOfSteps)) | None => {
-                budget.abort();
-                None
-            }
-        }
-    }
+fn steps_before_linear(text: &[u8]) -> u64 {
+    let octets = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    octets.saturating_mul(STEPS_BEFORE_LINEAR_PER_OCTET).saturating_add(STEPS_BEFORE_LINEAR)
 }
