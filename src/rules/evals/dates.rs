@@ -182,10 +182,11 @@ pub fn parse(date: &[u8]) -> Option<i64> {
     let clock = words.iter().position(|word| clock(word).is_some());
     let (hour, minute, second) = clock.and_then(|at| self::clock(words.remove(at))).unwrap_or_default();
     let (year, month, day) = real_day(year, month, day);
-    if day == 0 {
+    let year = year.clamp(1970, 2037);
+    if day == 0 || day > days_of(year, month) {
         return None;
     }
-    let days = days_since_1970(year.clamp(1970, 2037), month, day);
+    let days = days_since_1970(year, month, day);
     let time = ((days * 24 + hour.min(23)) * 60 + minute.min(59)) * 60 + second.min(59);
     let offset = zone(&words).unwrap_or_default().saturating_mul(60);
     // A zone to the east takes nothing to before 1970.
@@ -248,17 +249,20 @@ fn clock(word: &str) -> Option<(i64, i64, i64)> {
 
 /// A day that its month does not have is the first of the next.
 fn real_day(year: i64, month: i64, day: i64) -> (i64, i64, i64) {
+    match (day > days_of(year, month), month) {
+        (false, _) => (year, month, day),
+        (true, 12) => (year.saturating_add(1), 1, 1),
+        (true, _) => (year, month.saturating_add(1), 1),
+    }
+}
+
+fn days_of(year: i64, month: i64) -> i64 {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
+    match month {
         4 | 6 | 9 | 11 => 30,
         2 if leap => 29,
         2 => 28,
         _ => 31,
-    };
-    match (day > days, month) {
-        (false, _) => (year, month, day),
-        (true, 12) => (year.saturating_add(1), 1, 1),
-        (true, _) => (year, month.saturating_add(1), 1),
     }
 }
 
@@ -286,14 +290,27 @@ fn zone(words: &[&str]) -> Option<i64> {
     if let Some(offset) = words.iter().find_map(numeric) {
         return Some(offset);
     }
-    let pieces = words.iter().flat_map(|word| word.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_'));
-    let name = pieces.into_iter().find(|piece| {
-        (2..=4).contains(&piece.len()) && piece.bytes().all(|octet| octet.is_ascii_uppercase())
-    })?;
+    let name = words.iter().find_map(|word| zone_name(word))?;
     ZONES.iter().find(|(known, _)| *known == name).map(|(_, minutes)| *minutes)
 }
 
-/// Where a mark stands, for those who look for dates in the oldest field only.
+/// The first that could be the name of a zone: two to four capitals, perhaps with `-DST` behind, which no known zone has.
+fn zone_name(word: &str) -> Option<&str> {
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let mut rest = word.trim_start_matches(|letter| !is_word(letter));
+    while !rest.is_empty() {
+        let end = rest.find(|letter| !is_word(letter)).unwrap_or(rest.len());
+        let (piece, after) = rest.split_at_checked(end)?;
+        if (2..=4).contains(&piece.len()) && piece.bytes().all(|octet| octet.is_ascii_uppercase()) {
+            let summer = after.strip_prefix("-DST").is_some_and(|after| !after.starts_with(is_word));
+            return if summer { rest.get(..end.saturating_add(4)) } else { Some(piece) };
+        }
+        rest = after.trim_start_matches(|letter| !is_word(letter));
+    }
+    None
+}
+
+/// The last of the values of Received fields, for those who look at the oldest only.
 pub fn oldest(received: &[u8]) -> &[u8] {
     let text = received.strip_suffix(b"\n").unwrap_or(received);
     memmem::rfind(text, b"\n").and_then(|at| text.get(at..)).unwrap_or(text)

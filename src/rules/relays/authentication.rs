@@ -41,7 +41,7 @@ static SIGNS: LazyLock<[Sign; 4]> = LazyLock::new(|| {
             shape: Shape::new(
                 "from {_*} ({HELO|EHLO} {_*}) [{_ip}] by {first=mail.gmx.{net|com}} ({_^)}) with {second={ESMTP|SMTP}}",
             ),
-            named: |found| joined(&[b"GMX (", first(found), b" / ", second(found), b")"]),
+            named: |found| joined(&[b"GMX (", second(found), b" / ", first(found), b")"]),
         },
         Sign {
             needs: Mark::AuthenticatedAs,

@@ -60,7 +60,7 @@ impl Mark {
         let finder = FINDERS.get(self as usize);
         finder.into_iter().flat_map(move |finder| {
             let length = finder.needle().len();
-            finder.find_iter(text).map(move |at| (at, at.saturating_add(length)))
+            overlapping(finder, text).map(move |at| (at, at.saturating_add(length)))
         })
     }
 
@@ -68,6 +68,16 @@ impl Mark {
     pub fn behind(self, text: &[u8]) -> impl Iterator<Item = &[u8]> {
         self.places(text).filter_map(|(_, end)| text.get(end..))
     }
+}
+
+/// Where a text begins, those places too that lie within the one before.
+pub fn overlapping(finder: &Finder<'static>, text: &[u8]) -> impl Iterator<Item = usize> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let at = finder.find(text.get(from..)?)?.saturating_add(from);
+        from = at.saturating_add(1);
+        Some(at)
+    })
 }
 
 #[cfg(test)]

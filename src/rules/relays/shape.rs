@@ -11,6 +11,7 @@
 use memchr::memmem::Finder;
 
 use super::address;
+use super::marks::overlapping;
 
 /// What is left of a limit on work, in steps of a few nanoseconds.
 #[derive(Debug)]
@@ -187,7 +188,7 @@ impl Shape {
     /// Matches from wherever it first does.
     pub fn find<'t>(&self, text: &'t [u8], steps: &mut Steps) -> Option<Found<'t>> {
         match &self.begins {
-            Some(finder) => finder.find_iter(text).find_map(|at| self.matches_at(text, at, steps)),
+            Some(finder) => overlapping(finder, text).find_map(|at| self.matches_at(text, at, steps)),
             None => (0..=text.len()).find_map(|at| self.matches_at(text, at, steps)),
         }
     }
