@@ -3,10 +3,13 @@
 //! *Guarantees:* each view is built at most once; each rule runs at most once; time is linear in the text and in the
 //! number of rules that some score needs.
 
+use crate::address::ReversePath;
 use crate::message::Message;
 use crate::rules::compile::{Check, Compiled, Plan, Rule};
 use crate::rules::evidence::Evidence;
 use crate::rules::views::Views;
+use crate::rules::views::header::{Known, Query};
+use crate::rules::views::parts::Parts;
 use crate::rules::{Hit, Hits};
 
 /// How often each rule hit, by its index.
@@ -16,7 +19,9 @@ type Counts = Vec<f64>;
 pub fn evaluate(compiled: &Compiled, message: &Message, evidence: Option<&Evidence>) -> Hits {
     let [local, net] = &compiled.plans;
     let plan = if evidence.is_some() { net } else { local };
-    let views = Views::new(message, evidence.and_then(|evidence| evidence.reverse_path));
+    let parts = Parts::new(message);
+    let envelope_from = evidence.and_then(|evidence| evidence.reverse_path).map(envelope_from);
+    let views = Views::new(&parts, Known { envelope_from: envelope_from.as_deref(), ..Known::default() });
     let rules = compiled.rules.as_slice();
     let mut counts = vec![0.0; rules.len()];
     run_headers(plan, rules, &views, &mut counts);
@@ -32,6 +37,14 @@ pub fn evaluate(compiled: &Compiled, message: &Message, evidence: Option<&Eviden
     Hits { hits: plan.scored.iter().filter_map(hit).collect() }
 }
 
+/// The reverse-path without brackets, empty for the null one.
+fn envelope_from(reverse_path: &ReversePath) -> Vec<u8> {
+    match reverse_path {
+        ReversePath::Null => Vec::new(),
+        ReversePath::Mailbox(mailbox) => mailbox.to_string().into_bytes(),
+    }
+}
+
 fn set(counts: &mut Counts, at: usize, count: f64) {
     if let Some(slot) = counts.get_mut(at) {
         *slot = count;
@@ -40,7 +53,7 @@ fn set(counts: &mut Counts, at: usize, count: f64) {
 
 fn run_headers(plan: &Plan, rules: &[Rule], views: &Views, counts: &mut Counts) {
     for (selector, group) in &plan.headers {
-        let value = views.header(selector);
+        let value = views.get(&Query::from(selector));
         for &at in group {
             let Some(rule) = rules.get(at) else { continue };
             let count = match &rule.check {

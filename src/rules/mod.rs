@@ -12,6 +12,7 @@
 pub mod compile;
 pub mod definition;
 pub mod diagnostic;
+pub mod evals;
 pub mod evaluate;
 pub mod evidence;
 pub mod expression;

@@ -1,0 +1,3 @@
+//! Evals: questions about a message that no pattern can ask.
+
+pub mod mime;
