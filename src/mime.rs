@@ -337,25 +337,24 @@ impl Leaf<'_> {
     }
 }
 
-/// Undoes base64 (RFC 2045 section 6.8). What is not in the alphabet is skipped; padding ends a group, not the data, for
-/// some senders join encoded pieces.
+/// Undoes base64 (RFC 2045 section 6.8). What is not in the alphabet is skipped. Some senders join encoded pieces, padding
+/// and all: it pads there too, with zeros where everything else is well, else with ones, as SpamAssassin reads it.
 pub fn base64(octets: &[u8]) -> Vec<u8> {
+    let letters = octets.iter().filter(|b| base64_value(**b).is_some() || **b == b'=').count();
+    let foreign = octets.len() - letters - octets.iter().filter(|b| matches!(b, b' ' | b'\t'..=b'\r')).count();
+    let end = octets.iter().rposition(|b| base64_value(*b).is_some()).map_or(0, |last| last + 1);
+    let padding = if foreign == 0 && letters.is_multiple_of(4) { 0 } else { 63 };
     let mut decoded = Vec::with_capacity(octets.len() / 4 * 3 + 3);
     let (mut bits, mut count) = (0u32, 0u32);
-    for &octet in octets {
+    for &octet in octets.get(..end).unwrap_or_default() {
         let value = match octet {
-            b'A'..=b'Z' => octet - b'A',
-            b'a'..=b'z' => octet - b'a' + 26,
-            b'0'..=b'9' => octet - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => {
-                (bits, count) = (0, 0);
-                continue;
-            }
-            _ => continue,
+            b'=' => padding,
+            octet => match base64_value(octet) {
+                Some(value) => value,
+                None => continue,
+            },
         };
-        bits = (bits << 6 | u32::from(value)) & 0xff_ffff;
+        bits = (bits << 6 | value) & 0xff_ffff;
         count += 6;
         if count >= 8 {
             count -= 8;
@@ -365,34 +364,54 @@ pub fn base64(octets: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// Undoes quoted-printable (RFC 2045 section 6.7). A `=` that begins nothing stands for itself.
+fn base64_value(octet: u8) -> Option<u32> {
+    Some(u32::from(match octet {
+        b'A'..=b'Z' => octet - b'A',
+        b'a'..=b'z' => octet - b'a' + 26,
+        b'0'..=b'9' => octet - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    }))
+}
+
+/// Undoes quoted-printable (RFC 2045 section 6.7). Blanks before a line end are not data (rule 3). A `=` that begins nothing
+/// stands for itself.
 pub fn quoted_printable(octets: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(octets.len());
-    let mut rest = octets;
-    while let Some(at) = memchr(b'=', rest) {
-        let (before, from) = rest.split_at(at);
+    for line in octets.split_inclusive(|b| *b == b'\n') {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let text = if text.len() < line.len() { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
+        let (_, line_end) = line.split_at_checked(text.len()).unwrap_or((line, &[]));
+        let blanks = text.iter().rev().take_while(|b| !line_end.is_empty() && matches!(b, b' ' | b'\t')).count();
+        let text = text.get(..text.len() - blanks).unwrap_or(text);
+        match text.strip_suffix(b"=").filter(|_| !line_end.is_empty()) {
+            Some(text) => push_unquoted(text, &mut decoded),
+            None => {
+                push_unquoted(text, &mut decoded);
+                decoded.extend_from_slice(line_end);
+            }
+        }
+    }
+    decoded
+}
+
+fn push_unquoted(text: &[u8], decoded: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some((before, from)) = memchr(b'=', rest).and_then(|at| rest.split_at_checked(at)) {
         decoded.extend_from_slice(before);
         rest = match from {
-            [_, b'\r', b'\n', after @ ..] | [_, b'\n', after @ ..] => after,
             [_, high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 decoded.push(hex(*high) << 4 | hex(*low));
                 after
             }
             _ => {
-                let blanks = from.iter().skip(1).take_while(|b| matches!(b, b' ' | b'\t')).count();
-                match from.get(1 + blanks..) {
-                    // Blanks that a relay put behind a soft line break are not data (rule 3 of section 6.7).
-                    Some([b'\r', b'\n', after @ ..] | [b'\n', after @ ..]) if blanks > 0 => after,
-                    _ => {
-                        decoded.push(b'=');
-                        from.get(1..).unwrap_or_default()
-                    }
-                }
+                decoded.push(b'=');
+                from.get(1..).unwrap_or_default()
             }
         };
     }
     decoded.extend_from_slice(rest);
-    decoded
 }
 
 /// The value of a hexadecimal digit.

@@ -14,6 +14,7 @@
 pub mod compile;
 pub mod definition;
 pub mod diagnostic;
+pub mod environment;
 pub mod evals;
 pub mod evaluate;
 pub mod evidence;

@@ -28,17 +28,21 @@
 //! | `check_rbl*`, `check_uridnsbl`, `check_dns_sender`, `check_hashbl_*`, Bayes, DCC, Pyzor, Razor, AWL, TxRep, TextCat, PDFInfo, AntiVirus, FromNameSpoof, `short_url*`, `check_shortcircuit`, `check_access_database` | [`table::UNANSWERABLE`] |
 
 pub mod arguments;
+pub mod bind;
 pub mod body;
+pub mod context;
 pub mod dates;
 pub mod facts;
 pub mod forged;
 pub mod freemail;
 pub mod globs;
 pub mod header;
+pub mod html;
 pub mod lists;
 pub mod locales;
 pub mod mail;
 pub mod mailboxes;
+pub mod mime;
 pub mod options;
 pub mod places;
 pub mod recipients;
@@ -47,4 +51,8 @@ pub mod senders;
 pub mod session;
 pub mod subject;
 pub mod table;
+pub mod uri;
 pub mod vbounce;
+
+pub use bind::{Function, bind};
+pub use context::Context;

@@ -2,20 +2,68 @@
 //!
 //! *Does:* takes the leaves of text/plain and text/html, decodes them, makes HTML text, joins and normalises.
 //! *Guarantees:* a part gives at most about [`PART_CHARS_MAX`] characters, all parts [`TEXT_OCTETS_MAX`] octets, a line
-//! [`LINE_OCTETS_MAX`] octets.
+//! about [`LINE_OCTETS_MAX`] octets. Each part is decoded and rendered once, for all who ask.
 
-use crate::message::Message;
-use crate::mime::{self, Leaf};
-use crate::rules::views::{charset, html};
+use std::borrow::Cow;
+
+use crate::rules::views::parts::{Parts, View};
+use crate::rules::views::{charset, html, white};
 
 /// How much text a part gives, in characters, up to the next line or word end.
 pub const PART_CHARS_MAX: usize = 50_000;
-/// How far to look for that line or word end, in octets.
-const CUT_OCTETS_MAX: usize = 1_024;
+/// How far to look for that line or word end, in characters.
+const CUT_CHARS_MAX: usize = 1_024;
 /// How much text all parts give, in octets.
 pub const TEXT_OCTETS_MAX: usize = 1 << 20;
-/// The longest line, in octets; a longer paragraph becomes several lines.
+/// How much of a part is rendered, in octets; what body rules see of it is less.
+const RENDERED_OCTETS_MAX: usize = 512 << 10;
+/// The longest line, in octets, but for a last space; a longer paragraph becomes several lines.
 pub const LINE_OCTETS_MAX: usize = 2_048;
+
+/// A leaf with text in it, as a reader sees it.
+#[derive(Debug)]
+pub struct Rendered<'p> {
+    /// Which part ([`View::index`]).
+    pub part: usize,
+    /// It is HTML, and not empty.
+    pub is_html: bool,
+    /// How long it is in its own charset, without transfer encoding, in octets.
+    pub source_octets: usize,
+    /// There is an image in it, if it is HTML.
+    pub has_image: bool,
+    /// The text.
+    pub text: Cow<'p, str>,
+}
+
+impl<'p> Rendered<'p> {
+    /// None for what is not text to read.
+    fn new(part: View<'p>) -> Option<Self> {
+        let kind = part.effective_kind();
+        if kind != "text/html" && kind != "text/plain" {
+            return None;
+        }
+        let octets = part.decoded();
+        let is_html = kind == "text/html" && !octets.is_empty();
+        let source = charset::text(octets, part.charset());
+        // The one place where HTML becomes text.
+        let (text, has_image) = match is_html {
+            true => (Cow::Owned(html::text(&source, RENDERED_OCTETS_MAX)), contains_image(&source)),
+            false => (source, false),
+        };
+        Some(Rendered { part: part.index(), is_html, source_octets: octets.len(), has_image, text })
+    }
+}
+
+fn contains_image(html: &str) -> bool {
+    let html = html.as_bytes();
+    let is_image = |at: usize| html.get(at + 1..at + 4).is_some_and(|name| name.eq_ignore_ascii_case(b"img"));
+    memchr::memchr_iter(b'<', html).any(is_image)
+}
+
+/// All leaves in order, each with its text if it has one.
+pub fn rendered(parts: &Parts) -> Vec<Option<Rendered<'_>>> {
+    parts.leaves().map(Rendered::new).collect()
+}
 
 /// Paragraphs, each with its `\n`.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,11 +74,17 @@ pub struct Text {
 }
 
 impl Text {
-    /// The text of a message under its decoded Subject.
-    pub fn new(subject: Vec<u8>, message: &Message) -> Self {
-        let mut text = Text { ends: vec![subject.len() + 1], octets: subject };
-        text.octets.push(b'\n');
-        text.push_paragraphs(&normalised(&joined(message)));
+    /// The text of leaves under the decoded Subject with its line end. A message without a leaf has no text at all.
+    pub fn new(subject: &[u8], leaves: &[Option<Rendered<'_>>]) -> Self {
+        let mut text = Text { octets: Vec::new(), ends: Vec::new() };
+        if leaves.is_empty() {
+            return text;
+        }
+        let joined = joined(leaves);
+        text.octets.reserve(subject.len() + joined.len());
+        text.octets.extend_from_slice(subject);
+        normalise(&joined, &mut text.octets);
+        text.end_lines();
         text
     }
 
@@ -40,103 +94,139 @@ impl Text {
         starts.zip(&self.ends).map(|(start, end)| self.octets.get(start..*end).unwrap_or_default())
     }
 
-    /// Splits after each `\n`, and long lines after the last space within the limit.
-    fn push_paragraphs(&mut self, text: &str) {
-        for paragraph in text.split_inclusive('\n') {
-            let mut rest = paragraph.as_bytes();
-            while rest.len() > LINE_OCTETS_MAX {
-                let window = rest.get(..LINE_OCTETS_MAX).unwrap_or(rest);
-                let cut = memchr::memrchr(b' ', window).map_or(window.len(), |space| space + 1);
-                let (line, after) = rest.split_at(cut);
-                self.push_line(line);
-                rest = after;
-            }
-            self.push_line(rest);
-        }
+    /// All lines in one piece.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
     }
 
-    fn push_line(&mut self, line: &[u8]) {
-        self.octets.extend_from_slice(line);
-        self.ends.push(self.octets.len());
+    /// Lines end behind each `\n`, and long ones behind the last space within the limit.
+    fn end_lines(&mut self) {
+        let mut start = 0;
+        while let line @ [_, ..] = white::line_at(&self.octets, start) {
+            let end = start + line.len();
+            while end - start > LINE_OCTETS_MAX {
+                let window = self.octets.get(start..=start + LINE_OCTETS_MAX).unwrap_or_default();
+                start += memchr::memrchr(b' ', window).map_or(LINE_OCTETS_MAX, |space| space + 1);
+                self.ends.push(start);
+            }
+            self.ends.push(end);
+            start = end;
+        }
     }
 }
 
-/// The text of all parts, a line end between them.
-fn joined(message: &Message) -> String {
-    let mut text = String::new();
-    for leaf in &mime::leaves(message).leaves {
-        if text.len() >= TEXT_OCTETS_MAX {
+/// The text of all leaves. Once there is any, each further leaf begins with a line end, even without text.
+fn joined<'t>(leaves: &'t [Option<Rendered<'_>>]) -> Cow<'t, [u8]> {
+    if let [Some(only)] = leaves {
+        return Cow::Borrowed(cut(&only.text).as_bytes());
+    }
+    let mut text = Vec::new();
+    for leaf in leaves {
+        if !text.is_empty() {
+            text.push(b'\n');
+        }
+        let part = leaf.as_ref().map_or("", |leaf| cut(&leaf.text));
+        if text.len() + part.len() > TEXT_OCTETS_MAX {
             break;
         }
-        if let Some(part) = part_text(leaf) {
-            text.push_str(if text.is_empty() { "" } else { "\n" });
-            text.push_str(cut(&part));
-        }
+        text.extend_from_slice(part.as_bytes());
     }
-    text
-}
-
-/// None for what is not text to read.
-fn part_text(leaf: &Leaf<'_>) -> Option<String> {
-    let html = leaf.content_type.kind == "text/html" || leaf.content_type.parameter("name").is_some_and(names_html);
-    if !html && leaf.content_type.kind != "text/plain" {
-        return None;
-    }
-    let decoded = charset::decode(&leaf.decoded(), leaf.content_type.parameter("charset"));
-    // A character has up to four octets.
-    Some(if html { html::Html::parse(&decoded, PART_CHARS_MAX * 4 + CUT_OCTETS_MAX).text } else { decoded })
-}
-
-fn names_html(name: &[u8]) -> bool {
-    let name = name.to_ascii_lowercase();
-    [&b".htm"[..], b".html", b".shtml"].iter().any(|extension| name.ends_with(extension))
+    Cow::Owned(text)
 }
 
 /// The beginning of a part, up to a line or word end.
 fn cut(text: &str) -> &str {
-    let Some((at, _)) = text.char_indices().nth(PART_CHARS_MAX) else { return text };
-    let window = text.as_bytes().iter().skip(at).take(CUT_OCTETS_MAX);
-    let end = window.clone().position(|b| *b == b'\n').or_else(|| window.clone().position(|b| *b == b' '));
-    text.get(..at + end.unwrap_or(0)).unwrap_or(text)
+    if text.len() <= PART_CHARS_MAX {
+        return text;
+    }
+    let Some((_, rest)) = text.char_indices().nth(PART_CHARS_MAX).and_then(|(at, _)| text.split_at_checked(at)) else {
+        return text;
+    };
+    let within = |end: char| rest.chars().take(CUT_CHARS_MAX + 1).any(|c| c == end).then(|| rest.find(end)).flatten();
+    let more = within('\n').or_else(|| within(' ')).map_or(0, |end| end + 1);
+    text.get(..text.len() - rest.len() + more).unwrap_or(text)
 }
 
-/// White space becomes one space, or a line end where it holds an empty line.
-fn normalised(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 1);
+/// White space becomes one space, or a line end where it holds an empty line: then what stands before its first `\n` and
+/// behind its last is a space each. So does a NUL, of which SpamAssassin makes line ends.
+fn normalise(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while !rest.is_empty() {
-        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        out.push_str(word);
-        let next = after.find(|c: char| !c.is_whitespace()).unwrap_or(after.len());
-        let (space, after) = after.split_at(next);
-        push_space(&mut out, space);
-        rest = after;
+        let word = rest.iter().position(|b| ENDS_WORD.get(usize::from(*b)) == Some(&true)).unwrap_or(rest.len());
+        let (plain, after) = rest.split_at_checked(word).unwrap_or((rest, &[]));
+        out.extend_from_slice(plain);
+        rest = match after {
+            [0, after @ ..] => {
+                out.push(b'\n');
+                after
+            }
+            // Most white space is one space.
+            [b' ', b'!'..=b'~', ..] => {
+                out.push(b' ');
+                after.get(1..).unwrap_or_default()
+            }
+            [first, ..] => match white_run(after) {
+                0 => {
+                    out.push(*first);
+                    after.get(1..).unwrap_or_default()
+                }
+                end => {
+                    let (space, after) = after.split_at_checked(end).unwrap_or((after, &[]));
+                    push_white(space, out);
+                    after
+                }
+            },
+            [] => after,
+        };
     }
-    if !out.is_empty() && !out.ends_with('\n') {
-        out.push('\n');
-    }
-    out
 }
 
-/// What remains of white space: what stands before its first `\n` and behind its last is a space each.
-fn push_space(out: &mut String, space: &str) {
-    let outside = |part: &str| if part.trim_end_matches('\r').is_empty() { "" } else { " " };
-    match (space.find('\n'), space.rfind('\n')) {
-        _ if space.is_empty() => {}
-        (Some(first), Some(last)) if first < last => {
-            out.extend([outside(&space[..first]), "\n", outside(&space[last + 1..])]);
+/// What may begin white space, and NUL.
+const ENDS_WORD: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        ends[octet] = matches!(octet, 0 | 9..=13 | 32 | 0xc2 | 0xe1 | 0xe2 | 0xe3);
+        octet += 1;
+    }
+    ends
+};
+
+fn white_run(text: &[u8]) -> usize {
+    let mut end = 0;
+    loop {
+        match white::unicode_white(text.get(end..).unwrap_or_default()) {
+            0 => return end,
+            octets => end += octets,
         }
-        _ => out.push(' '),
+    }
+}
+
+fn push_white(space: &[u8], out: &mut Vec<u8>) {
+    match (memchr::memchr(b'\n', space), memchr::memrchr(b'\n', space)) {
+        (Some(first), Some(last)) if first < last => {
+            if first > 0 {
+                out.push(b' ');
+            }
+            out.push(b'\n');
+            if last + 1 < space.len() {
+                out.push(b' ');
+            }
+        }
+        _ => out.push(b' '),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Message;
+    use crate::rules::views::parts::Parts;
+    use proptest::prelude::*;
 
     fn lines(mail: &str) -> Vec<String> {
-        let text = Text::new(b"s".to_vec(), &Message::from_stored(mail.as_bytes()));
+        let parts = Parts::new(&Message::from_stored(mail.as_bytes()));
+        let text = Text::new(b"s\n", &rendered(&parts));
         text.lines().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
 
@@ -144,14 +234,17 @@ mod tests {
     fn paragraphs_become_lines() {
         for (mail, expected) in [
             ("A: 1\n\n", &["s\n"][..]),
-            ("A: 1\n\na\nb\n\nc\td \n \n\n e\n", &["s\n", "a b\n", "c d \n", " e \n"]),
-            ("Content-Type: text/html\n\n<p>a<br>b</p><p>c", &["s\n", "\n", "a b\n", "c\n"]),
+            ("A: 1\n\na\nb\n\nc\td \n \n\n e", &["s\n", "a b\n", "c d \n", " e"]),
+            ("A: 1\n\na\n", &["s\n", "a "]),
+            ("A: 1\n\na\0b\n\0\nc\u{a0}\u{2003}d", &["s\n", "a\n", "b \n", " c d"]),
+            ("Content-Type: text/html\n\n<p>a<br>b</p><p>c", &["s\n", "\n", "a b\n", "c"]),
             ("Content-Type: application/pdf\n\na\n", &["s\n"]),
-            ("Content-Type: application/x; name=a.HTML\n\n<b>a\n", &["s\n", "a \n"]),
+            ("Content-Type: application/x; name=a.HTML\n\n<b>a\n", &["s\n", "a "]),
             (
                 "Content-Type: text/plain; charset=koi8-r\nContent-Transfer-Encoding: base64\n\n8NLJ18XU\n",
-                &["s\n", "Привет\n"],
+                &["s\n", "Привет"],
             ),
+            ("Content-Type: multipart/mixed; boundary=b\n\n", &[]),
         ] {
             assert_eq!(lines(mail), expected, "{mail:?}");
         }
@@ -161,18 +254,29 @@ mod tests {
     fn parts_are_joined() {
         let mail = "Content-Type: multipart/alternative; boundary=b\n\n--b\n\nplain\n\n--b\nContent-Type: text/html\n\n\
                     <i>html</i>\n--b\nContent-Type: image/png\n\nx\n--b--\n";
-        assert_eq!(lines(mail), ["s\n", "plain\n", "html\n"]);
+        assert_eq!(lines(mail), ["s\n", "plain\n", "html "]);
     }
 
     #[test]
     fn lines_and_parts_are_cut() {
         let words = "word ".repeat(1_000);
         let found = lines(&format!("\n{words}"));
-        assert_eq!(found.iter().map(String::len).collect::<Vec<_>>(), [2, 2045, 2045, 911]);
+        assert_eq!(found.iter().map(String::len).collect::<Vec<_>>(), [2, 2045, 2045, 910]);
         let solid = lines(&format!("\n{}", "x".repeat(5_000)));
-        assert_eq!(solid.iter().map(String::len).collect::<Vec<_>>(), [2, 2048, 2048, 905]);
+        assert_eq!(solid.iter().map(String::len).collect::<Vec<_>>(), [2, 2048, 2048, 904]);
+        let near = lines(&format!("\n{} {}", "x".repeat(2_048), "y".repeat(9)));
+        assert_eq!(near.iter().map(String::len).collect::<Vec<_>>(), [2, 2049, 9]);
         let long = lines(&format!("\n{}", "éé ".repeat(100_000)));
         let chars: usize = long.iter().skip(1).map(|line| line.chars().count()).sum();
-        assert!((PART_CHARS_MAX..PART_CHARS_MAX + 3).contains(&chars), "{chars}");
+        assert!((PART_CHARS_MAX..PART_CHARS_MAX + 4).contains(&chars), "{chars}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "[a\\n\\t \u{0}\u{a0}\u{3000}é]{0,60}") {
+            let parts = Parts::new(&Message::from_stored(format!("\n{text}").as_bytes()));
+            let found = Text::new(b"s\n", &rendered(&parts));
+            prop_assert_eq!(found.lines().map(<[u8]>::len).sum::<usize>(), found.octets().len());
+        }
     }
 }

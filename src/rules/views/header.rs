@@ -1,445 +1,310 @@
-//! The header as header rules see it: values unfolded and decoded, addresses and names taken apart, pseudo-headers.
+//! The header as header rules see it: values decoded, addresses and names taken apart, pseudo-headers.
 //!
-//! *Guarantees:* at most [`HEADER_OCTETS_MAX`] octets and [`FIELDS_MAX`] fields are looked at.
-//! *Follows:* RFC 2047 for encoded words, read leniently: neighbours of one charset are joined before they are decoded,
-//! for characters are cut in two by careless senders.
+//! *Does:* answers what a rule names, `From:addr` or `MESSAGEID`, as SpamAssassin 4.0.1 does.
+//! *Guarantees:* a field is decoded and its addresses are read at most once, however many rules ask.
+//! *Never does:* look at relays; what of them is asked for was [`Known`] before.
 
-use memchr::{memchr, memmem};
+use std::borrow::Cow;
+use std::cell::OnceCell;
 
-use crate::address::ReversePath;
-use crate::message::{Field, HEADER_OCTETS_MAX, Message};
-use crate::mime;
 use crate::rules::definition::{Fields, Part, Selector};
-use crate::rules::views::charset;
+use crate::rules::views::addresses::{Address, addresses};
+use crate::rules::views::hosts;
+use crate::rules::views::parts::{FieldView, Parts};
+use crate::rules::views::white;
 
-/// How many fields are looked at.
-pub const FIELDS_MAX: usize = 4_096;
-
-/// Fields in which no encoded words are decoded: they hold none, or identifiers that only look like them.
-const NOT_DECODED: [&str; 7] =
-    ["received", "message-id", "date", "mime-version", "references", "in-reply-to", "return-path"];
-
-/// The fields of a message.
-pub struct Header<'a> {
-    fields: Vec<Field<'a>>,
-    reverse_path: Option<&'a ReversePath>,
+/// What others found out about the way the message came.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Known<'a> {
+    /// The reverse-path without brackets, empty for the null one. Without it, what earlier deliveries noted counts.
+    pub envelope_from: Option<&'a [u8]>,
+    /// `X-Spam-Relays-Trusted`.
+    pub relays_trusted: &'a str,
+    /// `X-Spam-Relays-Untrusted`.
+    pub relays_untrusted: &'a str,
+    /// `X-Spam-Relays-Internal`.
+    pub relays_internal: &'a str,
+    /// `X-Spam-Relays-External`.
+    pub relays_external: &'a str,
+    /// How many Received fields from the top are those of trusted relays.
+    pub trusted_fields: usize,
+    /// How many are those of internal relays.
+    pub internal_fields: usize,
+    /// The domain that an organisation registered, of a host's name.
+    pub registered_domain: Option<fn(&str) -> Option<String>>,
 }
 
-impl<'a> Header<'a> {
-    /// Lists the fields.
-    pub fn new(message: &'a Message, reverse_path: Option<&'a ReversePath>) -> Self {
-        let mut octets = 0;
-        let within = |field: &Field<'_>| {
-            octets += field.raw.len();
-            octets <= HEADER_OCTETS_MAX
-        };
-        Header { fields: message.fields().take(FIELDS_MAX).take_while(within).collect(), reverse_path }
-    }
+/// What a rule asks of the header: `Name:modifier:modifier`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Query {
+    name: String,
+    raw: bool,
+    only: Option<Only>,
+    people: Option<People>,
+    place: Option<Place>,
+}
 
-    /// The decoded Subject without line end: the last one, as SpamAssassin has it. Empty if there is none.
-    pub fn subject(&self) -> Vec<u8> {
-        let subject = self.fields.iter().rev().find(|field| field.is("Subject"));
-        let mut value = subject.map(|field| decoded(field)).unwrap_or_default();
-        value.pop();
-        value
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Only {
+    First,
+    Last,
+}
 
-    /// What a selector selects; none if there is no such field.
-    pub fn select(&self, selector: &Selector) -> Option<Vec<u8>> {
-        let part = selector.part;
-        match &selector.fields {
-            Fields::Named(name) => self.values(&[name], part, b""),
-            Fields::ToCc => self.values(&["to", "cc"], part, b", "),
-            Fields::MessageId => {
-                self.values(&["x-message-id", "resent-message-id", "x-original-message-id", "message-id"], part, b"")
-            }
-            Fields::All => Some(self.all(part)),
-            Fields::EnvelopeFrom => self.envelope_from(),
-        }
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum People {
+    Addresses,
+    Names,
+}
 
-    /// The values of all fields of these names, name by name. `between` replaces the line end before another name's.
-    fn values(&self, names: &[&str], part: Part, between: &[u8]) -> Option<Vec<u8>> {
-        let mut value: Option<Vec<u8>> = None;
-        for (at, name) in names.iter().enumerate() {
-            let mut first_of_name = at > 0;
-            for field in self.fields.iter().filter(|field| field.is(name)) {
-                let value = value.get_or_insert_default();
-                if std::mem::take(&mut first_of_name) && !between.is_empty() && value.last() == Some(&b'\n') {
-                    value.pop();
-                    value.extend_from_slice(between);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    Host,
+    Domain,
+    Ip,
+    ReversedIp,
+}
+
+impl Query {
+    /// Reads `Name:modifier:modifier`. A modifier that is unknown changes nothing.
+    pub fn read(text: &str) -> Self {
+        let mut pieces = text.split(':');
+        let name = pieces.next().unwrap_or_default().to_owned();
+        let mut query = Query { name, raw: false, only: None, people: None, place: None };
+        for modifier in pieces {
+            match modifier {
+                "raw" => query.raw = true,
+                "addr" => query.people = Some(People::Addresses),
+                "name" if query.people.is_none() => query.people = Some(People::Names),
+                "host" if query.place != Some(Place::Domain) => query.place = Some(Place::Host),
+                "domain" => query.place = Some(Place::Domain),
+                "ip" if query.place.is_none() => query.place = Some(Place::Ip),
+                "revip" if !matches!(query.place, Some(Place::Host | Place::Domain)) => {
+                    query.place = Some(Place::ReversedIp);
                 }
-                value.extend_from_slice(&part_of(field, part));
+                "first" => query.only = Some(Only::First),
+                "last" if query.only.is_none() => query.only = Some(Only::Last),
+                _ => {}
             }
         }
-        value
+        query
+    }
+}
+
+impl From<&Selector> for Query {
+    fn from(selector: &Selector) -> Self {
+        let name = match &selector.fields {
+            Fields::Named(name) => name,
+            Fields::All => "ALL",
+            Fields::ToCc => "ToCc",
+            Fields::MessageId => "MESSAGEID",
+            Fields::EnvelopeFrom => "EnvelopeFrom",
+        };
+        let people = match selector.part {
+            Part::Address => Some(People::Addresses),
+            Part::Name => Some(People::Names),
+            Part::Decoded | Part::Raw => None,
+        };
+        Query { name: name.to_owned(), raw: selector.part == Part::Raw, only: None, people, place: None }
+    }
+}
+
+/// The header of a message.
+pub struct Header<'p> {
+    parts: &'p Parts,
+    known: Known<'p>,
+    all: OnceCell<(Vec<u8>, bool)>,
+    envelope_from: OnceCell<Option<Vec<u8>>>,
+}
+
+type Values<'v> = Vec<Cow<'v, [u8]>>;
+
+impl<'p> Header<'p> {
+    /// Nothing is decoded yet.
+    pub fn new(parts: &'p Parts, known: Known<'p>) -> Self {
+        Header { parts, known, all: OnceCell::new(), envelope_from: OnceCell::new() }
     }
 
-    fn all(&self, part: Part) -> Vec<u8> {
-        let mut all = Vec::new();
-        for field in &self.fields {
-            if part == Part::Raw {
-                all.extend_from_slice(field.raw);
-                continue;
+    /// What a rule asks for in one text: values that are whole lines one after the other, others with a line end between
+    /// them. None if there is no such field.
+    pub fn get(&self, query: &Query) -> Option<Cow<'_, [u8]>> {
+        let mut values = self.values(query);
+        if values.len() < 2 {
+            return values.pop();
+        }
+        let whole_lines = values.first().is_some_and(|first| first.ends_with(b"\n"));
+        Some(Cow::Owned(values.join(if whole_lines { &b""[..] } else { b"\n" })))
+    }
+
+    /// The same, value by value.
+    pub fn values(&self, query: &Query) -> Values<'_> {
+        if let Some(values) = self.sections(query) {
+            return values;
+        }
+        let mut values = self.named(query);
+        match query.only {
+            Some(Only::First) => values.truncate(1),
+            Some(Only::Last) => values = values.pop().into_iter().collect(),
+            None => {}
+        }
+        if let Some(people) = query.people {
+            values = values.iter().flat_map(|value| addresses(value)).filter_map(|found| person(found, people, query.raw)).collect();
+        }
+        match query.place {
+            Some(place) => values.iter().filter_map(|value| self.place(value, place, query)).collect(),
+            None => values,
+        }
+    }
+
+    /// `ALL` and its kin, for which other modifiers mean nothing.
+    fn sections(&self, query: &Query) -> Option<Values<'_>> {
+        let (trusted, internal) = (self.known.trusted_fields, self.known.internal_fields);
+        let (from, to) = match query.name.as_str() {
+            "ALL" if query.raw => return Some(vec![Cow::Borrowed(self.raw_section())]),
+            "ALL" => return Some(vec![Cow::Borrowed(&self.all().0)]),
+            "ALL-TRUSTED" => (None, Some(trusted)),
+            "ALL-INTERNAL" => (None, Some(internal)),
+            "ALL-UNTRUSTED" => (Some(trusted), None),
+            "ALL-EXTERNAL" => (Some(internal), None),
+            _ => return None,
+        };
+        Some(between_received(if query.raw { self.raw_section() } else { &self.all().0 }, from, to))
+    }
+
+    fn all(&self) -> &(Vec<u8>, bool) {
+        self.all.get_or_init(|| self.parts.root().all(false))
+    }
+
+    /// Is there more in the header than `ALL` holds?
+    pub fn is_cut(&self) -> bool {
+        self.all().1
+    }
+
+    /// The section as it came, without folding at its very beginning, which belongs to no field.
+    fn raw_section(&self) -> &[u8] {
+        let section = self.parts.header();
+        let folded = white::lines(section).take_while(|line| matches!(line.first(), Some(b' ' | b'\t')));
+        section.get(folded.map(<[u8]>::len).sum::<usize>()..).unwrap_or_default()
+    }
+
+    fn named(&self, query: &Query) -> Values<'_> {
+        let known = |text: &'p str| vec![Cow::Borrowed(text.as_bytes())];
+        match query.name.to_ascii_lowercase().as_str() {
+            "envelopefrom" => self.envelope_from().into_iter().map(Cow::Borrowed).collect(),
+            "x-spam-relays-trusted" => known(self.known.relays_trusted),
+            "x-spam-relays-untrusted" => known(self.known.relays_untrusted),
+            "x-spam-relays-internal" => known(self.known.relays_internal),
+            "x-spam-relays-external" => known(self.known.relays_external),
+            "tocc" => self.of_names(&["To", "Cc"], query.raw),
+            "messageid" if query.name == "MESSAGEID" => {
+                self.of_names(&["X-Message-Id", "Resent-Message-Id", "X-Original-Message-ID", "Message-Id"], query.raw)
             }
-            all.extend_from_slice(field.name);
-            all.extend_from_slice(b": ");
-            all.extend_from_slice(&decoded(field));
-        }
-        all
-    }
-
-    /// The reverse-path without brackets, empty for the null one. Without a session, what an earlier delivery noted.
-    fn envelope_from(&self) -> Option<Vec<u8>> {
-        match self.reverse_path {
-            Some(ReversePath::Null) => Some(Vec::new()),
-            Some(ReversePath::Mailbox(mailbox)) => Some(mailbox.to_string().into_bytes()),
-            None => {
-                let noted = self.fields.iter().find(|field| field.is("Return-Path"))?;
-                let trimmed = noted.body.trim_ascii();
-                let inner = trimmed.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">"));
-                Some(inner.unwrap_or(trimmed).to_vec())
-            }
-        }
-    }
-}
-
-fn part_of(field: &Field<'_>, part: Part) -> Vec<u8> {
-    match part {
-        Part::Decoded => decoded(field),
-        Part::Raw => raw(field),
-        Part::Address => joined(addresses(&unfolded(field.body)).into_iter().map(|address| address.address)),
-        Part::Name => joined(addresses(&unfolded(field.body)).into_iter().map(|address| plain_name(&address.name))),
-    }
-}
-
-/// Not empty, each with a line end.
-fn joined(items: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
-    items.filter(|item| !item.is_empty()).flat_map(|item| [item, b"\n".to_vec()].concat()).collect()
-}
-
-/// Folding becomes one space (RFC 5322 section 2.2.3), line ends go.
-fn unfolded(body: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(body.len());
-    for (at, line) in body.split(|b| *b == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let folded = line.trim_ascii_start();
-        match at {
-            0 => value.extend_from_slice(line),
-            _ if folded.len() < line.len() => {
-                value.push(b' ');
-                value.extend_from_slice(folded);
-            }
-            _ => value.extend_from_slice(line),
-        }
-    }
-    value
-}
-
-fn raw(field: &Field<'_>) -> Vec<u8> {
-    let mut value = unfolded(field.body);
-    value.push(b'\n');
-    value
-}
-
-fn decoded(field: &Field<'_>) -> Vec<u8> {
-    let value = unfolded(field.body);
-    let value = value.trim_ascii();
-    let literal = NOT_DECODED.iter().any(|name| field.is(name)) || starts_with(field.name, b"resent-");
-    let mut decoded = match literal || starts_with(field.name, b"list-") {
-        true => charset::decode(value, None).into_bytes(),
-        false => decode_words(value),
-    };
-    decoded.push(b'\n');
-    decoded
-}
-
-fn starts_with(name: &[u8], prefix: &[u8]) -> bool {
-    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-}
-
-/// Decodes the encoded words of a value (RFC 2047 section 2). What is none stays, as UTF-8.
-fn decode_words(value: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len());
-    // Octets of neighbours of one charset.
-    let mut waiting: Option<(&[u8], Vec<u8>)> = None;
-    let mut rest = value;
-    while let Some((before, word, after)) = next_word(rest) {
-        let neighbours = waiting.is_some() && before.trim_ascii().is_empty();
-        if !neighbours {
-            flush(&mut waiting, &mut out);
-            out.extend_from_slice(charset::decode(before, None).as_bytes());
-        }
-        match &mut waiting {
-            Some((charset, octets)) if charset.eq_ignore_ascii_case(word.charset) => octets.extend(word.decoded()),
             _ => {
-                flush(&mut waiting, &mut out);
-                waiting = Some((word.charset, word.decoded()));
-            }
-        }
-        rest = after;
-    }
-    flush(&mut waiting, &mut out);
-    out.extend_from_slice(charset::decode(rest, None).as_bytes());
-    out
-}
-
-fn flush(waiting: &mut Option<(&[u8], Vec<u8>)>, out: &mut Vec<u8>) {
-    if let Some((label, octets)) = waiting.take() {
-        out.extend_from_slice(charset::decode(&octets, Some(label)).as_bytes());
-    }
-}
-
-/// `=?charset?B?text?=`.
-struct EncodedWord<'a> {
-    charset: &'a [u8],
-    base64: bool,
-    text: &'a [u8],
-}
-
-impl EncodedWord<'_> {
-    fn decoded(&self) -> Vec<u8> {
-        match self.base64 {
-            true => mime::base64(self.text),
-            false => {
-                let spaced: Vec<u8> = self.text.iter().map(|b| if *b == b'_' { b' ' } else { *b }).collect();
-                mime::quoted_printable(&spaced)
+                let raw = query.raw || query.people.is_some();
+                let value = |field: FieldView<'p>| if raw { field.raw() } else { field.line() };
+                self.fields(&query.name).map(|field| Cow::Borrowed(value(field))).collect()
             }
         }
     }
-}
 
-/// The next encoded word, with what stands before and behind it. A start that leads to none is passed over.
-fn next_word(text: &[u8]) -> Option<(&[u8], EncodedWord<'_>, &[u8])> {
-    let mut from = 0;
-    loop {
-        let at = from + memmem::find(text.get(from..)?, b"=?")?;
-        let (before, word) = text.split_at(at);
-        if let Some((word, after)) = encoded_word(word.get(2..)?) {
-            return Some((before, word, after));
-        }
-        from = at + 2;
+    fn fields<'n>(&self, name: &'n str) -> impl Iterator<Item = FieldView<'p>> + use<'n, 'p> {
+        self.parts.root().fields().filter(move |field| field.is(name))
+    }
+
+    fn of_names(&self, names: &[&str], raw: bool) -> Values<'_> {
+        let value = |field: FieldView<'p>| match raw {
+            true => Cow::Owned(field.raw_unfolded()),
+            false => Cow::Borrowed(field.line()),
+        };
+        names.iter().flat_map(|name| self.fields(name)).map(value).collect()
+    }
+
+    /// The last decoded Subject with its line end; a line end if there is none.
+    pub fn subject(&self) -> &'p [u8] {
+        self.parts.root().field("Subject").map_or(b"\n", |field| field.line())
+    }
+
+    /// The reverse-path. Without a session, what an earlier delivery noted above all Received fields.
+    fn envelope_from(&self) -> Option<&[u8]> {
+        let noted = || {
+            if let Some(known) = self.known.envelope_from {
+                return Some(known.to_vec());
+            }
+            let first = |name: &str| {
+                addresses(self.fields(name).next()?.raw()).into_iter().find_map(|found| found.address)
+            };
+            if first("X-Sender").is_some() && self.fields("Received").any(|field| contains(field.line(), b"(fetchmail")) {
+                return None;
+            }
+            for name in ["X-Envelope-From", "Envelope-Sender", "Return-Path"] {
+                match first(name) {
+                    Some(address) if !self.is_below_received(name) => return Some(address),
+                    Some(_) if name == "X-Envelope-From" => return None,
+                    _ => {}
+                }
+            }
+            None
+        };
+        self.envelope_from.get_or_init(noted).as_deref()
+    }
+
+    /// Does a field of this name stand below a Received field? Then a list may have written it.
+    fn is_below_received(&self, name: &str) -> bool {
+        let mut fields = self.parts.root().fields().skip_while(|field| !field.is("Received"));
+        fields.any(|field| field.is(name))
+    }
+
+    fn place<'v>(&self, value: &[u8], place: Place, query: &Query) -> Option<Cow<'v, [u8]>> {
+        let found = match place {
+            Place::Ip => hosts::ip(value)?.1.to_owned(),
+            Place::ReversedIp => hosts::reversed(hosts::ip(value)?.0),
+            Place::Host | Place::Domain => {
+                let host = match query.people {
+                    Some(People::Addresses) => hosts::behind_at(value)?,
+                    _ => hosts::host(value)?,
+                };
+                let registered = self.known.registered_domain.filter(|_| place == Place::Domain);
+                let host = String::from_utf8_lossy(host).into_owned();
+                registered.and_then(|registered| registered(&host)).unwrap_or(host)
+            }
+        };
+        Some(Cow::Owned(found.into_bytes()))
     }
 }
 
-/// The longest encoded word that is read, in octets. RFC 2047 section 2 allows 75; senders write whole subjects in one.
-const WORD_OCTETS_MAX: usize = 2_048;
-
-fn encoded_word(text: &[u8]) -> Option<(EncodedWord<'_>, &[u8])> {
-    let limited = text.get(..WORD_OCTETS_MAX).unwrap_or(text);
-    let (charset, rest) = limited.split_at_checked(memchr(b'?', limited)?)?;
-    // RFC 2231 section 5 appends a language.
-    let charset = charset.split(|b| *b == b'*').next()?;
-    let (&encoding, rest) = rest.get(1..)?.split_first()?;
-    let rest = rest.strip_prefix(b"?")?;
-    let end = memmem::find(rest, b"?=")?;
-    let base64 = matches!(encoding, b'B' | b'b');
-    let legal = base64 || matches!(encoding, b'Q' | b'q');
-    let legal = legal && !charset.is_empty() && charset.iter().all(u8::is_ascii_graphic);
-    let consumed = limited.len() - rest.len() + end + 2;
-    legal.then_some((EncodedWord { charset, base64, text: rest.get(..end)? }, text.get(consumed..)?))
+fn person<'v>(found: Address, people: People, raw: bool) -> Option<Cow<'v, [u8]>> {
+    match people {
+        People::Addresses => found.address.map(Cow::Owned),
+        People::Names if raw => found.phrase.map(Cow::Owned),
+        People::Names => found.name().map(Cow::Owned),
+    }
 }
 
-/// One address of an address list (RFC 5322 section 3.4), read leniently.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Address {
-    name: Vec<u8>,
-    address: Vec<u8>,
+fn contains(text: &[u8], needle: &[u8]) -> bool {
+    memchr::memmem::find(text, needle).is_some()
 }
 
-/// Takes an address list apart: one pass over quoted strings, comments, brackets, and what separates addresses.
-fn addresses(value: &[u8]) -> Vec<Address> {
+/// The fields from the Received field of this number on, or up to one, which is the last; numbers begin at 0.
+fn between_received(section: &[u8], from: Option<usize>, to: Option<usize>) -> Values<'_> {
     let mut found = Vec::new();
-    let mut current = Address::default();
-    let mut comment = Vec::new();
-    let mut bracketed = false;
-    let mut rest = value;
-    while let Some((&octet, after)) = rest.split_first() {
-        rest = after;
-        match octet {
-            b'"' => rest = quoted(after, b'"', &mut current.name),
-            b'(' => rest = quoted(after, b')', &mut comment),
-            b'<' if !bracketed => {
-                bracketed = true;
-                let end = memchr(b'>', after).unwrap_or(after.len());
-                let (address, after) = after.split_at(end);
-                current.address = address.trim_ascii().to_vec();
-                rest = after.get(1..).unwrap_or_default();
-            }
-            b',' | b';' => finish(&mut current, &mut comment, &mut bracketed, &mut found),
-            // The name of a group (RFC 5322 section 3.4) names nobody.
-            b':' => current.name.clear(),
-            octet => current.name.push(octet),
+    // How many Received fields there were.
+    let mut count = 0;
+    let mut at = 0;
+    while let line @ [_, ..] = white::line_at(section, at) {
+        let mut end = at + line.len();
+        while matches!(section.get(end), Some(b' ' | b'\t')) {
+            end += white::line_at(section, end).len();
         }
+        count += usize::from(line.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"Received:")));
+        if from.is_none_or(|from| count > from) {
+            found.extend(section.get(at..end).map(Cow::Borrowed));
+        }
+        if to.is_some_and(|to| count > to) {
+            break;
+        }
+        at = end;
     }
-    finish(&mut current, &mut comment, &mut bracketed, &mut found);
     found
 }
 
-/// Copies to the closing mark; a backslash takes the next octet literally.
-fn quoted<'a>(text: &'a [u8], close: u8, out: &mut Vec<u8>) -> &'a [u8] {
-    let mut octets = text.iter().enumerate();
-    while let Some((at, &octet)) = octets.next() {
-        match octet {
-            b'\\' => out.extend(octets.next().map(|(_, octet)| octet)),
-            octet if octet == close => return text.get(at + 1..).unwrap_or_default(),
-            octet => out.push(octet),
-        }
-    }
-    &[]
-}
-
-/// Without brackets the text is the address, and a comment the name (RFC 5322 section 3.4, the old form).
-fn finish(current: &mut Address, comment: &mut Vec<u8>, bracketed: &mut bool, found: &mut Vec<Address>) {
-    let mut address = std::mem::take(current);
-    let comment = std::mem::take(comment);
-    if !std::mem::take(bracketed) {
-        let mut words = address.name.split(|b| b.is_ascii_whitespace());
-        if let Some(word) = words.find(|word| word.contains(&b'@')) {
-            address.address = word.iter().copied().filter(|b| !b"<>".contains(b)).collect();
-            address.name.clear();
-        }
-    }
-    if address.name.trim_ascii().is_empty() {
-        address.name = comment;
-    }
-    if !address.address.is_empty() || !address.name.trim_ascii().is_empty() {
-        found.push(address);
-    }
-}
-
-/// A name decoded, white space collapsed, without the single quotes that some clients put around it.
-fn plain_name(name: &[u8]) -> Vec<u8> {
-    let decoded = decode_words(name.trim_ascii());
-    let words: Vec<&[u8]> = decoded.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
-    let name = words.join(&b' ');
-    name.strip_prefix(b"'").and_then(|inner| inner.strip_suffix(b"'")).unwrap_or(&name).to_vec()
-}
-
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::address::Domain;
-    use crate::authentication::{self, Authors};
-
-    fn select(header: &str, fields: Fields, part: Part) -> Option<String> {
-        let message = Message::from_stored(header.as_bytes());
-        let value = Header::new(&message, None).select(&Selector { fields, part });
-        value.map(|value| String::from_utf8_lossy(&value).into_owned())
-    }
-
-    fn named(header: &str, part: Part) -> String {
-        select(header, Fields::Named("a".into()), part).expect("a field A")
-    }
-
-    #[test]
-    fn values_are_unfolded_and_decoded() {
-        for (header, expected) in [
-            ("A:  x  \n", "x\n"),
-            ("A: x\n\t y\n", "x y\n"),
-            ("A: 1\nB: 2\na: 3\n", "1\n3\n"),
-            ("A: =?utf-8?Q?caf=C3=A9_au?= lait\n", "café au lait\n"),
-            ("A: =?UTF-8?B?w6k=?=\n =?utf-8?b?w6k=?= x\n", "éé x\n"),
-            ("A: =?utf-8?B?4oI=?= =?utf-8?B?rA==?=\n", "€\n"),
-            ("A: =?iso-8859-1?Q?=E9?= =?utf-8?Q?=C3=A9?=\n", "éé\n"),
-            ("A: =?utf-8*en?Q?x?=y\n", "xy\n"),
-            ("A: =?x =?utf-8?Q?a?= =? =?utf-8?X?a?=\n", "=?x a =? =?utf-8?X?a?=\n"),
-            ("A: =?utf-8?Q?open\n", "=?utf-8?Q?open\n"),
-        ] {
-            assert_eq!(named(header, Part::Decoded), expected, "{header:?}");
-        }
-        assert_eq!(named("A:  =?utf-8?Q?a?=\n  b\n", Part::Raw), "  =?utf-8?Q?a?= b\n");
-        let message = Message::new(b"A: caf\xe9\r\n".to_vec());
-        let value =
-            Header::new(&message, None).select(&Selector { fields: Fields::Named("a".into()), part: Part::Decoded });
-        assert_eq!(value.as_deref(), Some("café\n".as_bytes()));
-        let references = Fields::Named("references".into());
-        assert_eq!(
-            select("References: =?utf-8?Q?a?=\n", references, Part::Decoded).as_deref(),
-            Some("=?utf-8?Q?a?=\n")
-        );
-    }
-
-    /// Rules that ask for `From:addr` mean the author that DMARC means, wherever the field is legal.
-    #[test]
-    fn from_addresses_are_those_of_the_authors() {
-        for from in [
-            "a@example.org",
-            "A Name <a@example.org>",
-            "\"b@other.example\" <a@example.org>",
-            "\"A \\\" <b@other.example>\" <a@example.org>",
-            "A (b@other.example) <a@example.org>",
-            "a@example.org (b@other.example)",
-            "a@example.org(A (nested) name)",
-            ",a@example.org, b@Example.Org,",
-            "group: a@example.org, <b@example.org>;",
-            "\"q r\"@example.org",
-            "A\r\n Name\r\n\t<a@example.org>",
-            "=?utf-8?q?b=40other.example?= <a@example.org>",
-            "a@b\u{fc}cher.example",
-        ] {
-            let header = format!("From: {from}\r\n");
-            let authors = authentication::authors(&Message::from_stored(header.as_bytes()));
-            let seen = select(&header, Fields::Named("from".into()), Part::Address).unwrap();
-            let domains: BTreeSet<_> = seen.lines().filter_map(|line| line.rsplit_once('@')).collect();
-            let domains: BTreeSet<_> = domains.iter().filter_map(|(_, text)| Domain::from_unicode(text).ok()).collect();
-            assert_eq!(domains.into_iter().map(Authors::One).collect::<Vec<_>>(), [authors], "{from}");
-        }
-    }
-
-    #[test]
-    fn addresses_and_names() {
-        for (value, expected_addresses, expected_names) in [
-            ("a@b.example", "a@b.example\n", ""),
-            ("<a@b.example>", "a@b.example\n", ""),
-            ("Joe Q. Public <j@b.example>", "j@b.example\n", "Joe Q. Public\n"),
-            (
-                "\"Public, Joe \\\"Q\\\"\" <j@b.example>, c@d.example",
-                "j@b.example\nc@d.example\n",
-                "Public, Joe \"Q\"\n",
-            ),
-            ("j@b.example (Joe)", "j@b.example\n", "Joe\n"),
-            ("'Joe  X' < j@b.example >", "j@b.example\n", "Joe X\n"),
-            ("=?utf-8?Q?Jo=C3=AB?= <j@b.example>", "j@b.example\n", "Joë\n"),
-            ("\"x@y.example\" <j@b.example>", "j@b.example\n", "x@y.example\n"),
-            ("undisclosed-recipients:;", "", ""),
-            ("team: a@b.example, <c@d.example>;", "a@b.example\nc@d.example\n", ""),
-            ("Joe <j@b.example", "j@b.example\n", "Joe\n"),
-            ("\"Joe\", <j@b.example>", "j@b.example\n", "Joe\n"),
-            ("\"open <j@b.example>", "j@b.example\n", ""),
-            ("", "", ""),
-        ] {
-            let header = format!("A: {value}\n");
-            assert_eq!(named(&header, Part::Address), expected_addresses, "{value}");
-            assert_eq!(named(&header, Part::Name), expected_names, "{value}");
-        }
-    }
-
-    #[test]
-    fn pseudo_headers() {
-        let header = "Return-Path: <r@x.example>\nTo: a\nCc: b\nTo: c\nMessage-ID: <1>\nX-Message-Id: <2>\n";
-        assert_eq!(select(header, Fields::ToCc, Part::Decoded).as_deref(), Some("a\nc, b\n"));
-        assert_eq!(select(header, Fields::MessageId, Part::Decoded).as_deref(), Some("<2>\n<1>\n"));
-        assert_eq!(select(header, Fields::EnvelopeFrom, Part::Decoded).as_deref(), Some("r@x.example"));
-        assert_eq!(select("A: 1\n 2\nB:3\n", Fields::All, Part::Decoded).as_deref(), Some("A: 1 2\nB: 3\n"));
-        assert_eq!(select("A: 1\n 2\n", Fields::All, Part::Raw).as_deref(), Some("A: 1\r\n 2\r\n"));
-        assert_eq!(select("A: 1\n", Fields::ToCc, Part::Decoded), None);
-        let message = Message::new(Vec::new());
-        let header = Header::new(&message, Some(&ReversePath::Null));
-        assert_eq!(header.envelope_from(), Some(Vec::new()));
-        assert_eq!(header.subject(), b"");
-    }
-
-    #[test]
-    fn hostile_headers_take_linear_time() {
-        for unit in ["=?", "=?a?Q?", "(", "\"", "<", "a,", "\\(", "=?a?B?QQ==?= ", "\r\n "] {
-            let message = Message::new(format!("A: {}\r\n", unit.repeat(200_000 / unit.len())).into_bytes());
-            let header = Header::new(&message, None);
-            for part in [Part::Decoded, Part::Raw, Part::Address, Part::Name] {
-                header.select(&Selector { fields: Fields::Named("a".into()), part });
-            }
-        }
-    }
-}
+mod tests;

@@ -1,45 +1,103 @@
 //! Views: the texts of a message that rules match, each built at most once, and only if a rule asks.
 //!
+//! *The way:* [`parts`] takes the message apart; [`header`] answers for its fields with [`words`], [`addresses`] and
+//! [`hosts`]; [`body`] makes paragraphs of its text with [`charset`] and [`html`]; [`raw_body`] makes chunks.
 //! *Guarantees:* building a view takes time linear in the octets that are looked at, and those are bounded
 //! ([`crate::message::HEADER_OCTETS_MAX`], [`crate::mime::INSPECTED_OCTETS_MAX`], [`body::TEXT_OCTETS_MAX`]). Views are UTF-8
-//! wherever a character set was known or could be guessed; rules match octets.
+//! wherever a character set was known or could be guessed; rules match octets. Line ends are one octet, as rules expect.
 //! *Follows* SpamAssassin 4.0.1 as it was observed, so that its rules mean the same. Where we differ, the view says so.
 
+pub mod addresses;
 pub mod body;
 pub mod charset;
+pub mod detect;
 pub mod header;
+pub mod hosts;
 pub mod html;
+pub mod parts;
+pub mod raw_body;
 pub mod uri;
+pub mod white;
+pub mod words;
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use crate::address::ReversePath;
 use crate::message::Message;
-use crate::rules::definition::Selector;
 
-use body::Text;
-use header::Header;
+use body::{Rendered, Text};
+use header::{Header, Known, Query};
+use parts::Parts;
 
-/// The views of one message.
-pub struct Views<'a> {
-    message: &'a Message,
-    header: Header<'a>,
+/// The views of one message that was taken apart.
+pub struct Views<'p> {
+    parts: &'p Parts,
+    header: Header<'p>,
+    rendered: OnceCell<Vec<Option<Rendered<'p>>>>,
     text: OnceCell<Text>,
+    raw: OnceCell<Vec<&'p [u8]>>,
 }
 
-impl<'a> Views<'a> {
-    /// Nothing but the list of fields is built yet.
-    pub fn new(message: &'a Message, reverse_path: Option<&'a ReversePath>) -> Self {
-        Views { message, header: Header::new(message, reverse_path), text: OnceCell::new() }
+impl<'p> Views<'p> {
+    /// Nothing is decoded yet.
+    pub fn new(parts: &'p Parts, known: Known<'p>) -> Self {
+        Views {
+            parts,
+            header: Header::new(parts, known),
+            rendered: OnceCell::new(),
+            text: OnceCell::new(),
+            raw: OnceCell::new(),
+        }
     }
 
-    /// The header text that a selector selects; none if there is no such field.
-    pub fn header(&self, selector: &Selector) -> Option<Vec<u8>> {
-        self.header.select(selector)
+    /// The parts.
+    pub fn parts(&self) -> &'p Parts {
+        self.parts
     }
 
-    /// The paragraphs of the text, the Subject first.
+    /// The header.
+    pub fn header(&self) -> &Header<'p> {
+        &self.header
+    }
+
+    /// What a header rule asks for; none if there is no such field.
+    pub fn get(&self, query: &Query) -> Option<Cow<'_, [u8]>> {
+        self.header.get(query)
+    }
+
+    /// The leaves in order, each with its text if it has one.
+    pub fn rendered(&self) -> &[Option<Rendered<'p>>] {
+        self.rendered.get_or_init(|| body::rendered(self.parts))
+    }
+
+    /// The paragraphs of the text, the Subject first: what `body` rules match, line by line.
     pub fn text(&self) -> &Text {
-        self.text.get_or_init(|| Text::new(self.header.subject(), self.message))
+        self.text.get_or_init(|| Text::new(self.header.subject(), self.rendered()))
+    }
+
+    /// What `rawbody` rules match, chunk by chunk.
+    pub fn raw(&self) -> &[&'p [u8]] {
+        self.raw.get_or_init(|| raw_body::chunks(self.parts))
+    }
+
+    /// What `full` rules match.
+    pub fn full(&self) -> &'p [u8] {
+        self.parts.full()
+    }
+
+    /// What a `mimeheader` rule asks of each part: the last field of this name, or all fields (`ALL`).
+    pub fn part_fields(&self, name: &str, raw: bool) -> Vec<Option<Cow<'p, [u8]>>> {
+        let value = |part: parts::View<'p>| match name {
+            "ALL" => Some(Cow::Owned(part.all(raw).0)),
+            _ => part.field(name).map(|field| Cow::Borrowed(if raw { field.raw() } else { field.line() })),
+        };
+        self.parts.iter().map(value).collect()
+    }
+}
+
+impl Parts {
+    /// Takes a stored message apart; for tests and tools.
+    pub fn of_stored(octets: &[u8]) -> Self {
+        Parts::new(&Message::from_stored(octets))
     }
 }

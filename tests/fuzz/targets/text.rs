@@ -1,9 +1,10 @@
 //! What rules see of a message: header values, text of any character set, HTML as text. Bounded, whatever the message is.
 
-use mxkeep::address::ReversePath;
 use mxkeep::message::Message;
-use mxkeep::rules::definition::{Fields, Part, Selector};
 use mxkeep::rules::views::body::LINE_OCTETS_MAX;
+use mxkeep::rules::views::header::{Known, Query};
+use mxkeep::rules::views::parts::Parts;
+use mxkeep::rules::views::raw_body::CHUNK_OCTETS;
 use mxkeep::rules::views::{Views, charset, html};
 
 use super::support::first;
@@ -14,7 +15,7 @@ const LABELS: [&[u8]; 8] =
 
 pub fn run(octets: &[u8]) {
     let (choice, octets) = first(octets);
-    let decoded = charset::decode(octets, Some(LABELS[choice % LABELS.len()]));
+    let decoded = charset::text(octets, Some(LABELS[choice % LABELS.len()]));
     assert!(decoded.len() <= octets.len() * 3 + 3, "a code of one octet has at most three in UTF-8");
     check_html(&decoded, choice);
     check_views(&Message::from_stored(octets));
@@ -30,27 +31,23 @@ fn check_html(decoded: &str, octets_max: usize) {
 }
 
 fn check_views(message: &Message) {
-    let reverse_path = ReversePath::parse("<carol@client.example>").expect("a path");
-    let views = Views::new(message, Some(&reverse_path));
-    for fields in [
-        Fields::Named("subject".into()),
-        Fields::Named("from".into()),
-        Fields::Named("received".into()),
-        Fields::All,
-        Fields::ToCc,
-        Fields::MessageId,
-        Fields::EnvelopeFrom,
-    ] {
-        for part in [Part::Decoded, Part::Raw, Part::Address, Part::Name] {
-            let value = views.header(&Selector { fields: fields.clone(), part });
+    let parts = Parts::new(message);
+    let views = Views::new(&parts, Known { envelope_from: Some(b"carol@client.example"), ..Known::default() });
+    for name in ["Subject", "From", "Received", "ALL", "ToCc", "MESSAGEID", "EnvelopeFrom", "ALL-EXTERNAL"] {
+        for modifiers in ["", ":raw", ":addr", ":name", ":first:host", ":ip"] {
+            let value = views.get(&Query::read(&format!("{name}{modifiers}")));
             // A character set makes at most three octets of one; lists get separators.
-            let bound = message.header().len() * 5 + 100;
-            assert!(value.is_none_or(|value| value.len() <= bound), "{fields:?} {part:?}");
+            let bound = parts.header().len() * 5 + 100;
+            assert!(value.is_none_or(|value| value.len() <= bound), "{name}{modifiers}");
         }
     }
-    let lines: Vec<&[u8]> = views.text().lines().collect();
-    for line in lines.iter().skip(1) {
-        assert!(line.len() <= LINE_OCTETS_MAX);
-        assert!(!line.is_empty() && !line[..line.len() - 1].contains(&b'\n'), "one paragraph a line");
+    let subjects = views.header().subject().len();
+    let mut octets = 0;
+    for line in views.text().lines() {
+        assert!(line.len() <= LINE_OCTETS_MAX + 1 && !line.is_empty());
+        assert!(!line[..line.len() - 1].contains(&b'\n'), "one paragraph a line");
+        octets += line.len();
     }
+    assert!(octets == views.text().octets().len() && (octets == 0 || octets >= subjects));
+    assert!(views.raw().iter().all(|chunk| chunk.len() <= 2 * CHUNK_OCTETS));
 }
