@@ -5,11 +5,14 @@
 
 use crate::rules::diagnostic::{Diagnostics, Kind};
 use crate::rules::evals::options::Options;
-use crate::rules::pattern::Pattern;
+use crate::rules::pattern::{Budget, Pattern};
 use crate::rules::preferences::{Placed, Preferences};
 use crate::rules::relays::{Boundaries, NetworkError};
 use crate::rules::views::header::Query;
 use crate::rules::views::uri::domain;
+
+/// The steps that finding a redirector in one link may take.
+const REDIRECTOR_STEPS_MAX: u64 = 50_000;
 
 /// Shared by all messages.
 #[derive(Debug, Default)]
@@ -40,6 +43,12 @@ impl Environment {
             options: Options::of(&preferences),
             preferences,
         }
+    }
+
+    /// Where a link leads, if it is one that leads somewhere else.
+    pub fn redirected(&self, uri: &[u8]) -> Option<Vec<u8>> {
+        let mut budget = Budget::new(REDIRECTOR_STEPS_MAX);
+        self.redirectors.iter().find_map(|pattern| pattern.first_group(uri, &mut budget)).map(<[u8]>::to_vec)
     }
 }
 

@@ -6,6 +6,10 @@
 //! *Meaning:* Perl's, as the language was born in it: `a && b` is b if a is true, `a || b` is a if a is true, comparisons
 //! and `!` give 1 or 0, `^` works on the bits of whole numbers, `a ? b : c` chooses.
 
+mod range;
+
+pub use range::Range;
+
 /// The most tokens of one expression, and operations of one program.
 pub const TOKENS_MAX: usize = 8_192;
 /// What may be called in an expression, with one word in parentheses.

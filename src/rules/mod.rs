@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use diagnostic::{Diagnostic, Kind, LoadError, Span};
-pub use evidence::{Evidence, Signatures};
+pub use evidence::{Evidence, Signatures, Signed};
 pub use report::spam_status_fields;
 
 use crate::message::Message;
@@ -81,9 +81,9 @@ impl Rules {
         Self::compile(parser)
     }
 
-    fn compile(mut parser: Parser) -> (Rules, Vec<Diagnostic>) {
-        let compiled = compile::compile(&mut parser);
-        (Rules { compiled: Arc::new(compiled), traced: false }, parser.into_diagnostics())
+    fn compile(parser: Parser) -> (Rules, Vec<Diagnostic>) {
+        let (compiled, diagnostics) = compile::compile(parser.finish());
+        (Rules { compiled: Arc::new(compiled), traced: false }, diagnostics.into_list())
     }
 
     /// What hits this message. Without evidence (a message from a file) no rule runs that needs the session, and the

@@ -4,18 +4,17 @@
 //! anything from 0 up. What can only be 0 is dead.
 
 use crate::rules::compile::{Check, Compiled, NEVER_HITS};
-use crate::rules::diagnostic::{Kind, Span};
+use crate::rules::diagnostic::{Diagnostics, Kind, Span};
 use crate::rules::expression::Range;
-use crate::rules::parser::Parser;
 
 /// Reports scored metas that are dead; what is dead by itself was reported before.
-pub fn report(compiled: &Compiled, spans: &[Span], parser: &mut Parser) {
+pub fn report(compiled: &Compiled, spans: &[Span], diagnostics: &mut Diagnostics) {
     let ranges = ranges(compiled);
     for at in &compiled.groups.metas {
         let (Some(rule), Some(span)) = (compiled.rules.get(*at), spans.get(*at)) else { continue };
         if !rule.name.starts_with("__") && ranges.get(*at).is_some_and(Range::is_zero) {
             let what = format!("{}: what it is made of never hits, or not together", rule.name);
-            parser.diagnose(Kind::Rule, span, what, NEVER_HITS);
+            diagnostics.add(Kind::Rule, span, what, NEVER_HITS);
         }
     }
 }

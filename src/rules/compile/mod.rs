@@ -15,12 +15,12 @@ use std::sync::Arc;
 use crate::rules::definition::{
     Definition, Definitions, Flags, HeaderTest, MimeHeaderTest, Selector, Settings, Test, UriCriterion, UriKey,
 };
-use crate::rules::diagnostic::{Kind, Span};
+use crate::rules::diagnostic::{Diagnostics, Kind, Span};
+use crate::rules::environment::Environment;
 use crate::rules::evals::{self, Function};
 use crate::rules::expression::Program;
-use crate::rules::parser::{HITS_MAX, Parser};
+use crate::rules::parser::{HITS_MAX, Loaded};
 use crate::rules::pattern::{Pattern, PatternError};
-use crate::rules::preferences::Preferences;
 
 pub use plan::{Group, Groups, Plan};
 
@@ -157,16 +157,17 @@ pub struct Compiled {
     pub groups: Groups,
     /// For messages without and with a session.
     pub plans: [Plan; 2],
-    /// Lists and settings that evals read.
-    pub preferences: Preferences,
+    /// What the rule files say besides rules.
+    pub environment: Environment,
 }
 
-/// Compiles everything that was read. Adds to the parser's diagnostics.
-pub fn compile(parser: &mut Parser) -> Compiled {
-    let Definitions { rules: definitions, index, settings } = std::mem::take(&mut parser.definitions);
-    let preferences = std::mem::take(&mut parser.preferences);
-    report_nameless(&index, &settings, parser);
-    let mut compiler = Compiler { index: &index, preferences: &preferences, octets_left: COMPILED_TOTAL_OCTETS_MAX };
+/// Compiles everything that was read. Adds to the findings.
+pub fn compile(loaded: Loaded) -> (Compiled, Diagnostics) {
+    let Loaded { definitions, preferences, mut diagnostics } = loaded;
+    let Definitions { rules: definitions, index, settings } = definitions;
+    report_nameless(&index, &settings, &mut diagnostics);
+    let environment = Environment::new(preferences, &mut diagnostics);
+    let mut compiler = Compiler { index: &index, environment: &environment, octets_left: COMPILED_TOTAL_OCTETS_MAX };
     let (mut rules, mut spans) = (Vec::with_capacity(definitions.len()), Vec::with_capacity(definitions.len()));
     for definition in definitions {
         let settings = settings.get(&*definition.name).cloned().unwrap_or_default();
@@ -176,18 +177,18 @@ pub fn compile(parser: &mut Parser) -> Compiled {
                 Problem::Pattern(error) => (Kind::Pattern, error.to_string()),
                 Problem::Eval(what) => (Kind::Eval, what),
             };
-            parser.diagnose(kind, &span, format!("{name}: {what}"), NEVER_HITS);
+            diagnostics.add(kind, &span, format!("{name}: {what}"), NEVER_HITS);
             Check::Never
         });
         rules.push(rule(name, check, &settings));
         spans.push(span);
     }
-    let metas = order::order_metas(&mut rules, &spans, parser);
+    let metas = order::order_metas(&mut rules, &spans, &mut diagnostics);
     let plans = [0, 1].map(|set| Plan::new(&rules, &settings, set));
     let groups = Groups::new(&rules, &plans, &metas);
-    let compiled = Compiled { rules, groups, plans, preferences };
-    dead::report(&compiled, &spans, parser);
-    compiled
+    let compiled = Compiled { rules, groups, plans, environment };
+    dead::report(&compiled, &spans, &mut diagnostics);
+    (compiled, diagnostics)
 }
 
 fn rule(name: Arc<str>, check: Check, settings: &Settings) -> Rule {
@@ -197,13 +198,13 @@ fn rule(name: Arc<str>, check: Check, settings: &Settings) -> Rule {
 }
 
 /// A score or a description for a name that no rule has is most often a misspelling.
-fn report_nameless(index: &HashMap<Arc<str>, usize>, settings: &HashMap<String, Settings>, parser: &mut Parser) {
+fn report_nameless(index: &HashMap<Arc<str>, usize>, settings: &HashMap<String, Settings>, diagnostics: &mut Diagnostics) {
     let nameless = settings.iter().filter(|(name, _)| !index.contains_key(name.as_str()));
     let mut nameless: Vec<(&String, &Span)> =
         nameless.filter_map(|(name, settings)| Some((name, settings.span.as_ref()?))).collect();
     nameless.sort_by(|a, b| (&a.1.file, a.1.line).cmp(&(&b.1.file, b.1.line)));
     for (name, span) in nameless {
-        parser.diagnose(Kind::Nameless, span, format!("there is no rule {name}"), "the setting has no effect");
+        diagnostics.add(Kind::Nameless, span, format!("there is no rule {name}"), "the setting has no effect");
     }
 }
 
@@ -221,7 +222,7 @@ impl From<PatternError> for Problem {
 
 struct Compiler<'a> {
     index: &'a HashMap<Arc<str>, usize>,
-    preferences: &'a Preferences,
+    environment: &'a Environment,
     octets_left: usize,
 }
 
@@ -244,7 +245,7 @@ impl Compiler<'_> {
             }
             Test::MimeHeader(test) => Check::MimeHeader(self.mime_header(test, flags)?),
             Test::Meta(program) => Check::Meta(program.map(|name| self.index.get(name.as_str()).copied())),
-            Test::Eval(call) => Check::Eval(evals::bind(&call, self.preferences).map_err(Problem::Eval)?),
+            Test::Eval(call) => Check::Eval(evals::bind(&call, self.environment).map_err(Problem::Eval)?),
             Test::Never => Check::Never,
         })
     }

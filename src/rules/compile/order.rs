@@ -1,11 +1,10 @@
 //! The order of metas: each behind those that it needs. One that needs itself is made to never hit.
 
 use crate::rules::compile::{Check, NEVER_HITS, Rule};
-use crate::rules::diagnostic::Span;
-use crate::rules::parser::Parser;
+use crate::rules::diagnostic::{Diagnostics, Kind, Span};
 
 /// The metas, each behind the metas that it names.
-pub fn order_metas(rules: &mut [Rule], spans: &[Span], parser: &mut Parser) -> Vec<usize> {
+pub fn order_metas(rules: &mut [Rule], spans: &[Span], diagnostics: &mut Diagnostics) -> Vec<usize> {
     let mut order = Vec::new();
     let mut state = vec![Visit::New; rules.len()];
     let mut stack: Vec<(usize, Vec<usize>)> = Vec::new();
@@ -23,7 +22,7 @@ pub fn order_metas(rules: &mut [Rule], spans: &[Span], parser: &mut Parser) -> V
                     if let (Some(rule), Some(span)) = (rules.get_mut(need), spans.get(need)) {
                         let what = format!("{}: it needs its own result", rule.name);
                         if !matches!(rule.check, Check::Never) {
-                            parser.diagnose(span.clone(), what, NEVER_HITS);
+                            diagnostics.add(Kind::Rule, span, what, NEVER_HITS);
                         }
                         rule.check = Check::Never;
                     }

@@ -6,6 +6,7 @@ use super::dates::Dates;
 use super::facts::Facts;
 use super::mail::Mail;
 use super::mime::MimeFacts;
+use super::mime::alternative::Difference;
 use crate::rules::environment::Environment;
 use crate::rules::views::Views;
 
@@ -21,12 +22,14 @@ pub struct Context<'a> {
     pub environment: &'a Environment,
     dates: OnceCell<Dates>,
     mime: OnceCell<MimeFacts>,
+    difference: OnceCell<Difference>,
 }
 
 impl<'a> Context<'a> {
     /// Nothing is asked yet.
     pub fn new(views: &'a Views<'a>, mail: Mail<'a>, facts: Facts<'a>, environment: &'a Environment) -> Self {
-        Context { views, mail, facts, environment, dates: OnceCell::new(), mime: OnceCell::new() }
+        let (dates, mime, difference) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Context { views, mail, facts, environment, dates, mime, difference }
     }
 
     /// What it says of its time.
@@ -36,6 +39,11 @@ impl<'a> Context<'a> {
 
     /// What is known of its parts.
     pub fn mime(&self) -> &MimeFacts {
-        self.mime.get_or_init(|| MimeFacts::of(self.views))
+        self.mime.get_or_init(|| MimeFacts::new(self.views))
+    }
+
+    /// What is said twice in it, and not the same.
+    pub fn difference(&self) -> &Difference {
+        self.difference.get_or_init(|| Difference::new(self.views))
     }
 }

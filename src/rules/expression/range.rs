@@ -38,6 +38,15 @@ impl Range {
         Range { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
 
+    /// One of two, by whether this is true.
+    fn choose(self, a: Range, b: Range) -> Range {
+        match (self.is_zero(), self.can_be_zero()) {
+            (true, _) => b,
+            (_, false) => a,
+            _ => a.union(b),
+        }
+    }
+
     /// The hull of an operation's results at the ends of both; where that is not defined, anything.
     fn ends(self, other: Range, apply: impl Fn(f64, f64) -> f64) -> Range {
         let ends = [(self.low, other.low), (self.low, other.high), (self.high, other.low), (self.high, other.high)];
@@ -59,7 +68,10 @@ impl<N> Program<N> {
                 Operation::Apply(operator) => {
                     let b = stack.pop().unwrap_or(Range::ZERO);
                     let a = if operator.unary() { Range::ZERO } else { stack.pop().unwrap_or(Range::ZERO) };
-                    operator.range(a, b)
+                    match operator {
+                        Operator::Choose => stack.pop().unwrap_or(Range::ZERO).choose(a, b),
+                        operator => operator.range(a, b),
+                    }
                 }
             };
             stack.push(result);
@@ -84,12 +96,14 @@ impl Operator {
             Operator::GreaterOrEqual => Range::truth(a.low >= b.high, a.high < b.low),
             Operator::Equal => Range::truth(false, a.high < b.low || b.high < a.low),
             Operator::NotEqual => Range::truth(a.high < b.low || b.high < a.low, false),
+            Operator::Xor if a.is_zero() && b.is_zero() => Range::ZERO,
+            Operator::Xor => Range::COUNT,
             Operator::And if a.is_zero() || b.is_zero() => Range::ZERO,
             Operator::And if !a.can_be_zero() => b,
             Operator::And => b.union(Range::ZERO),
             Operator::Or if a.is_zero() => b,
             Operator::Or if !a.can_be_zero() => a,
-            Operator::Or => a.union(b),
+            Operator::Or | Operator::Choose => a.union(b),
         }
     }
 }
@@ -106,13 +120,13 @@ mod tests {
         };
         for text in
             ["NEVER", "A && NEVER", "NEVER + NEVER > 0", "NEVER * A", "NEVER / A", "NEVER1 || NEVER2", "!(1 + A)", "A < 0",
-             "(A && NEVER) >= 1", "NEVER == 1", "1 != 1 && NEVER", "-NEVER - NEVER"]
+             "(A && NEVER) >= 1", "NEVER == 1", "1 != 1 && NEVER", "-NEVER - NEVER", "NEVER ? A : NEVER", "NEVER ^ NEVER"]
         {
             assert!(is_dead(text), "{text}");
         }
         for text in
             ["A", "!NEVER", "A && !NEVER", "NEVER + A > 1", "A || NEVER", "A - 1", "NEVER < 1", "A / 2", "A * A > 5",
-             "NEVER == 0", "A != 3", "!A", "-A < 0"]
+             "NEVER == 0", "A != 3", "!A", "-A < 0", "A ? NEVER : A", "A ^ NEVER"]
         {
             assert!(!is_dead(text), "{text}");
         }

@@ -179,6 +179,21 @@ impl Pattern {
         })
     }
 
+    /// What the first group took of the first match.
+    pub fn first_group<'t>(&self, text: &'t [u8], budget: &mut Budget) -> Option<&'t [u8]> {
+        let steps = budget.steps.min(STEPS_PER_MATCH_MAX);
+        let mut machine = Machine::new(&self.program, text, &mut budget.room, steps);
+        let found = machine.find(0, false).map(|found| found.and_then(|_| machine.group(1)));
+        budget.steps = budget.steps.saturating_sub(steps.saturating_sub(machine.steps()));
+        match found {
+            Ok(found) => text.get(found?),
+            Err(OutOfSteps) => {
+                budget.abort();
+                None
+            }
+        }
+    }
+
     /// Whether it has named groups.
     pub fn has_named_groups(&self) -> bool {
         self.program.has_names()

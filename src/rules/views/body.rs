@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 use crate::rules::views::parts::{Parts, View};
-use crate::rules::views::{charset, html, white};
+use crate::rules::views::html::Html;
+use crate::rules::views::{charset, white};
 
 /// How much text a part gives, in characters, up to the next line or word end.
 pub const PART_CHARS_MAX: usize = 50_000;
@@ -33,6 +34,8 @@ pub struct Rendered<'p> {
     pub has_image: bool,
     /// The text.
     pub text: Cow<'p, str>,
+    /// What else it says, if it is HTML; its own text is moved out of it.
+    pub html: Option<Box<Html>>,
 }
 
 impl<'p> Rendered<'p> {
@@ -46,11 +49,16 @@ impl<'p> Rendered<'p> {
         let is_html = kind == "text/html" && !octets.is_empty();
         let source = charset::text(octets, part.charset());
         // The one place where HTML becomes text.
-        let (text, has_image) = match is_html {
-            true => (Cow::Owned(html::text(&source, RENDERED_OCTETS_MAX)), contains_image(&source)),
-            false => (source, false),
-        };
-        Some(Rendered { part: part.index(), is_html, source_octets: octets.len(), has_image, text })
+        let html = is_html.then(|| Box::new(Html::parse(&source, RENDERED_OCTETS_MAX)));
+        let has_image = is_html && contains_image(&source);
+        let (part, source_octets) = (part.index(), octets.len());
+        Some(match html {
+            Some(mut html) => {
+                let text = Cow::Owned(std::mem::take(&mut html.text));
+                Rendered { part, is_html, source_octets, has_image, text, html: Some(html) }
+            }
+            None => Rendered { part, is_html, source_octets, has_image, text: source, html: None },
+        })
     }
 }
 

@@ -7,31 +7,32 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use crate::rules::definition::{Fields, Part, Selector};
+use crate::rules::definition::{Fields, Host, Part, Relays, Selector, Which};
 use crate::rules::views::addresses::{Address, addresses};
 use crate::rules::views::hosts;
 use crate::rules::views::parts::{FieldView, Parts};
+use crate::rules::views::uri::domain::Boundaries;
 use crate::rules::views::white;
 
 /// What others found out about the way the message came.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Known<'a> {
-    /// The reverse-path without brackets, empty for the null one. Without it, what earlier deliveries noted counts.
+    /// The reverse-path without brackets, empty for the null one.
     pub envelope_from: Option<&'a [u8]>,
     /// `X-Spam-Relays-Trusted`.
-    pub relays_trusted: &'a str,
+    pub relays_trusted: &'a [u8],
     /// `X-Spam-Relays-Untrusted`.
-    pub relays_untrusted: &'a str,
+    pub relays_untrusted: &'a [u8],
     /// `X-Spam-Relays-Internal`.
-    pub relays_internal: &'a str,
+    pub relays_internal: &'a [u8],
     /// `X-Spam-Relays-External`.
-    pub relays_external: &'a str,
+    pub relays_external: &'a [u8],
     /// How many Received fields from the top are those of trusted relays.
     pub trusted_fields: usize,
     /// How many are those of internal relays.
     pub internal_fields: usize,
-    /// The domain that an organisation registered, of a host's name.
-    pub registered_domain: Option<fn(&str) -> Option<String>>,
+    /// What of a host's name an organisation registered.
+    pub registries: Option<&'a Boundaries>,
 }
 
 /// What a rule asks of the header: `Name:modifier:modifier`.
@@ -92,19 +93,39 @@ impl Query {
 
 impl From<&Selector> for Query {
     fn from(selector: &Selector) -> Self {
+        let section = |relays: &Relays| match relays {
+            Relays::Trusted => "Trusted",
+            Relays::Untrusted => "Untrusted",
+            Relays::Internal => "Internal",
+            Relays::External => "External",
+        };
         let name = match &selector.fields {
-            Fields::Named(name) => name,
-            Fields::All => "ALL",
-            Fields::ToCc => "ToCc",
-            Fields::MessageId => "MESSAGEID",
-            Fields::EnvelopeFrom => "EnvelopeFrom",
+            Fields::Named(name) => name.to_string(),
+            Fields::All => "ALL".to_owned(),
+            Fields::AllOf(relays) => format!("ALL-{}", section(relays).to_ascii_uppercase()),
+            Fields::ToCc => "ToCc".to_owned(),
+            Fields::MessageId => "MESSAGEID".to_owned(),
+            Fields::EnvelopeFrom => "EnvelopeFrom".to_owned(),
+            Fields::RelaysOf(relays) => format!("X-Spam-Relays-{}", section(relays)),
         };
         let people = match selector.part {
+            Part::Whole => None,
             Part::Address => Some(People::Addresses),
             Part::Name => Some(People::Names),
-            Part::Decoded | Part::Raw => None,
         };
-        Query { name: name.to_owned(), raw: selector.part == Part::Raw, only: None, people, place: None }
+        let only = match selector.which {
+            Which::All => None,
+            Which::First => Some(Only::First),
+            Which::Last => Some(Only::Last),
+        };
+        let place = match selector.host {
+            Host::None => None,
+            Host::Name => Some(Place::Host),
+            Host::Domain => Some(Place::Domain),
+            Host::Ip => Some(Place::Ip),
+            Host::ReversedIp => Some(Place::ReversedIp),
+        };
+        Query { name, raw: selector.raw, only, people, place }
     }
 }
 
@@ -113,7 +134,6 @@ pub struct Header<'p> {
     parts: &'p Parts,
     known: Known<'p>,
     all: OnceCell<(Vec<u8>, bool)>,
-    envelope_from: OnceCell<Option<Vec<u8>>>,
 }
 
 type Values<'v> = Vec<Cow<'v, [u8]>>;
@@ -121,7 +141,7 @@ type Values<'v> = Vec<Cow<'v, [u8]>>;
 impl<'p> Header<'p> {
     /// Nothing is decoded yet.
     pub fn new(parts: &'p Parts, known: Known<'p>) -> Self {
-        Header { parts, known, all: OnceCell::new(), envelope_from: OnceCell::new() }
+        Header { parts, known, all: OnceCell::new() }
     }
 
     /// What a rule asks for in one text: values that are whole lines one after the other, others with a line end between
@@ -187,9 +207,9 @@ impl<'p> Header<'p> {
     }
 
     fn named(&self, query: &Query) -> Values<'_> {
-        let known = |text: &'p str| vec![Cow::Borrowed(text.as_bytes())];
+        let known = |text: &'p [u8]| vec![Cow::Borrowed(text)];
         match query.name.to_ascii_lowercase().as_str() {
-            "envelopefrom" => self.envelope_from().into_iter().map(Cow::Borrowed).collect(),
+            "envelopefrom" => self.known.envelope_from.into_iter().map(Cow::Borrowed).collect(),
             "x-spam-relays-trusted" => known(self.known.relays_trusted),
             "x-spam-relays-untrusted" => known(self.known.relays_untrusted),
             "x-spam-relays-internal" => known(self.known.relays_internal),
@@ -223,36 +243,6 @@ impl<'p> Header<'p> {
         self.parts.root().field("Subject").map_or(b"\n", |field| field.line())
     }
 
-    /// The reverse-path. Without a session, what an earlier delivery noted above all Received fields.
-    fn envelope_from(&self) -> Option<&[u8]> {
-        let noted = || {
-            if let Some(known) = self.known.envelope_from {
-                return Some(known.to_vec());
-            }
-            let first = |name: &str| {
-                addresses(self.fields(name).next()?.raw()).into_iter().find_map(|found| found.address)
-            };
-            if first("X-Sender").is_some() && self.fields("Received").any(|field| contains(field.line(), b"(fetchmail")) {
-                return None;
-            }
-            for name in ["X-Envelope-From", "Envelope-Sender", "Return-Path"] {
-                match first(name) {
-                    Some(address) if !self.is_below_received(name) => return Some(address),
-                    Some(_) if name == "X-Envelope-From" => return None,
-                    _ => {}
-                }
-            }
-            None
-        };
-        self.envelope_from.get_or_init(noted).as_deref()
-    }
-
-    /// Does a field of this name stand below a Received field? Then a list may have written it.
-    fn is_below_received(&self, name: &str) -> bool {
-        let mut fields = self.parts.root().fields().skip_while(|field| !field.is("Received"));
-        fields.any(|field| field.is(name))
-    }
-
     fn place<'v>(&self, value: &[u8], place: Place, query: &Query) -> Option<Cow<'v, [u8]>> {
         let found = match place {
             Place::Ip => hosts::ip(value)?.1.to_owned(),
@@ -262,9 +252,11 @@ impl<'p> Header<'p> {
                     Some(People::Addresses) => hosts::behind_at(value)?,
                     _ => hosts::host(value)?,
                 };
-                let registered = self.known.registered_domain.filter(|_| place == Place::Domain);
                 let host = String::from_utf8_lossy(host).into_owned();
-                registered.and_then(|registered| registered(&host)).unwrap_or(host)
+                match self.known.registries.filter(|_| place == Place::Domain) {
+                    Some(registries) => registries.registered(&host.to_ascii_lowercase()).to_owned(),
+                    None => host,
+                }
             }
         };
         Some(Cow::Owned(found.into_bytes()))

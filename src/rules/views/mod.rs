@@ -24,10 +24,13 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use crate::message::Message;
+use crate::rules::compile::View;
+use crate::rules::environment::Environment;
 
 use body::{Rendered, Text};
 use header::{Header, Known, Query};
 use parts::Parts;
+use uri::{UriOptions, Uris};
 
 /// The views of one message that was taken apart.
 pub struct Views<'p> {
@@ -36,17 +39,21 @@ pub struct Views<'p> {
     rendered: OnceCell<Vec<Option<Rendered<'p>>>>,
     text: OnceCell<Text>,
     raw: OnceCell<Vec<&'p [u8]>>,
+    environment: &'p Environment,
+    uris: OnceCell<Uris>,
 }
 
 impl<'p> Views<'p> {
     /// Nothing is decoded yet.
-    pub fn new(parts: &'p Parts, known: Known<'p>) -> Self {
+    pub fn new(parts: &'p Parts, known: Known<'p>, environment: &'p Environment) -> Self {
         Views {
             parts,
             header: Header::new(parts, known),
             rendered: OnceCell::new(),
             text: OnceCell::new(),
             raw: OnceCell::new(),
+            environment,
+            uris: OnceCell::new(),
         }
     }
 
@@ -85,10 +92,30 @@ impl<'p> Views<'p> {
         self.parts.full()
     }
 
-    /// What a `mimeheader` rule asks of each part: the last field of this name, or all fields (`ALL`).
+    /// The links: those of the text, of HTML, and the domains of signatures.
+    pub fn uris(&self) -> &Uris {
+        self.uris.get_or_init(|| {
+            let redirector = |uri: &[u8]| self.environment.redirected(uri);
+            let options = UriOptions { boundaries: &self.environment.registries, redirector: &redirector };
+            let html = self.rendered().iter().flatten().filter_map(|part| part.html.as_deref());
+            Uris::find(self.text().lines(), html, &options)
+        })
+    }
+
+    /// The texts that patterns of a view look at, in order.
+    pub fn texts(&self, view: View) -> Vec<&[u8]> {
+        match view {
+            View::Body => self.text().lines().collect(),
+            View::RawBody => self.raw().to_vec(),
+            View::Full => vec![self.full()],
+            View::Uri => self.uris().list(),
+        }
+    }
+
+    /// What a `mimeheader` rule asks of each part: the last field of this name, or all fields (`all`).
     pub fn part_fields(&self, name: &str, raw: bool) -> Vec<Option<Cow<'p, [u8]>>> {
         let value = |part: parts::View<'p>| match name {
-            "ALL" => Some(Cow::Owned(part.all(raw).0)),
+            "all" | "ALL" => Some(Cow::Owned(part.all(raw).0)),
             _ => part.field(name).map(|field| Cow::Borrowed(if raw { field.raw() } else { field.line() })),
         };
         self.parts.iter().map(value).collect()

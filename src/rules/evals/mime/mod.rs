@@ -27,11 +27,13 @@
 //! | `multipart_alternative_difference_count(ratio, min)` | [`alternative::Difference::count_hits`] |
 
 pub mod alternative;
+mod bind;
 mod facts;
 #[cfg(test)]
 mod tests;
 pub mod text;
 
+pub use bind::bind;
 pub use facts::MimeFacts;
 
 use crate::rules::views::Views;

@@ -13,6 +13,7 @@ mod scan;
 
 use std::collections::{HashMap, HashSet};
 
+use crate::rules::definition::UriKey;
 use crate::rules::views::html::{Html, HtmlUri, URI_CHARS_MAX};
 
 use canonical::Context;
@@ -57,48 +58,16 @@ pub struct Uri {
     pub hosts: Vec<(String, String)>,
 }
 
-/// What `uri_detail` rules may look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DetailKey {
-    /// As found.
-    Raw,
-    /// Elements and marks.
-    Type,
-    /// All forms.
-    Cleaned,
-    /// Link texts.
-    Text,
-    /// Registered domains.
-    Domain,
-    /// Hosts.
-    Host,
-}
-
-impl DetailKey {
-    /// By the name that rules use.
-    pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "raw" => DetailKey::Raw,
-            "type" => DetailKey::Type,
-            "cleaned" => DetailKey::Cleaned,
-            "text" => DetailKey::Text,
-            "domain" => DetailKey::Domain,
-            "host" => DetailKey::Host,
-            _ => return None,
-        })
-    }
-}
-
 impl Uri {
     /// What a `uri_detail` condition matches; it holds if it holds for any of these.
-    pub fn values(&self, key: DetailKey) -> Vec<&[u8]> {
+    pub fn values(&self, key: UriKey) -> Vec<&[u8]> {
         match key {
-            DetailKey::Raw => vec![self.raw.as_slice()],
-            DetailKey::Type => self.types.iter().map(|name| name.as_bytes()).collect(),
-            DetailKey::Cleaned => self.cleaned.iter().map(Vec::as_slice).collect(),
-            DetailKey::Text => self.anchor_texts.iter().map(String::as_bytes).collect(),
-            DetailKey::Domain => self.domains().into_iter().map(str::as_bytes).collect(),
-            DetailKey::Host => self.hosts.iter().map(|(host, _)| host.as_bytes()).collect(),
+            UriKey::Raw => vec![self.raw.as_slice()],
+            UriKey::Type => self.types.iter().map(|name| name.as_bytes()).collect(),
+            UriKey::Cleaned => self.cleaned.iter().map(Vec::as_slice).collect(),
+            UriKey::Text => self.anchor_texts.iter().map(String::as_bytes).collect(),
+            UriKey::Domain => self.domains().into_iter().map(str::as_bytes).collect(),
+            UriKey::Host => self.hosts.iter().map(|(host, _)| host.as_bytes()).collect(),
         }
     }
 
@@ -118,7 +87,11 @@ impl Uri {
 
 impl Uris {
     /// Those of the lines of the text (the Subject among them) and of the HTML parts.
-    pub fn find<'l>(lines: impl IntoIterator<Item = &'l [u8]>, html: &[Html], options: &UriOptions<'_>) -> Self {
+    pub fn find<'l>(
+        lines: impl IntoIterator<Item = &'l [u8]>,
+        html: impl IntoIterator<Item = &'l Html>,
+        options: &UriOptions<'_>,
+    ) -> Self {
         let mut uris = Uris::default();
         let mut seen: HashSet<&[u8]> = HashSet::new();
         for line in lines {
@@ -304,14 +277,14 @@ mod tests {
         uris.add_signature_domain(" a. example", &options);
         uris.details()
             .map(|uri| {
-                [DetailKey::Raw, DetailKey::Type, DetailKey::Text, DetailKey::Domain]
+                [UriKey::Raw, UriKey::Type, UriKey::Text, UriKey::Domain]
                     .map(|key| joined(uri, key))
                     .join(" ")
             })
             .collect()
     }
 
-    fn joined(uri: &Uri, key: DetailKey) -> String {
+    fn joined(uri: &Uri, key: UriKey) -> String {
         String::from_utf8_lossy(&uri.values(key).join(&b","[..])).into_owned()
     }
 
