@@ -22,6 +22,9 @@ pub fn evidence<'a>(
     Evidence {
         reverse_path: Some(&sender.reverse_path),
         helo: sender.helo.as_ref(),
+        client: sender.address,
+        client_name: None,
+        hostname: "",
         iprev: sender.address.map(|_| found.iprev.result),
         spf: spf(SpfIdentity::MailFrom),
         spf_helo: spf(SpfIdentity::Helo),

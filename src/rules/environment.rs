@@ -5,6 +5,7 @@
 
 use crate::rules::diagnostic::{Diagnostics, Kind};
 use crate::rules::evals::options::Options;
+use crate::rules::evals::uri::HostLists;
 use crate::rules::pattern::{Budget, Pattern};
 use crate::rules::preferences::{Placed, Preferences};
 use crate::rules::relays::{Boundaries, NetworkError};
@@ -27,6 +28,8 @@ pub struct Environment {
     pub originating: Vec<Query>,
     /// Lists and limits of evals.
     pub options: Options,
+    /// Hosts of links, by list.
+    pub uri_hosts: HostLists,
     /// As they were read.
     pub preferences: Preferences,
 }
@@ -41,6 +44,7 @@ impl Environment {
             redirectors: redirectors(&preferences, diagnostics),
             originating: originating.collect(),
             options: Options::of(&preferences),
+            uri_hosts: HostLists::of(&preferences.uri_hosts),
             preferences,
         }
     }

@@ -5,6 +5,8 @@
 //! unknown is neither pass nor fail.
 //! *Names:* SpamAssassin's, where it has the same question.
 
+use std::net::IpAddr;
+
 use crate::address::{Host, ReversePath};
 use crate::authentication::{DmarcPolicy, MethodResult};
 use crate::mime::Malformed;
@@ -16,6 +18,12 @@ pub struct Evidence<'a> {
     pub reverse_path: Option<&'a ReversePath>,
     /// The argument of HELO or EHLO.
     pub helo: Option<&'a Host>,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// Its name, if it has one that leads back to its address.
+    pub client_name: Option<&'a str>,
+    /// Our own name.
+    pub hostname: &'a str,
     /// iprev of the client (RFC 8601 section 2.7.3).
     pub iprev: Option<MethodResult>,
     /// SPF of the reverse-path's domain (RFC 7208 section 2.4).

@@ -19,7 +19,7 @@ use super::pattern::chains::Chain;
 const LANES: usize = 4;
 
 /// A prefilter for some patterns, known by their number.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Prefilter {
     patterns: usize,
     literals: Option<contiguous::NFA>,

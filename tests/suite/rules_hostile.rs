@@ -73,7 +73,10 @@ fn mails() -> Vec<(&'static str, String)> {
         ),
         ("UTF-16", format!("Content-Type: text/plain; charset=utf-16\r\n\r\n{}", "a\0\u{7f}".repeat(1_600_000))),
         ("UTF-7", format!("Content-Type: text/html; charset=utf-7\r\n\r\n{}", "+ADw-".repeat(1_000_000))),
-        ("ISO-2022-JP", format!("Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n{}", "\x1b$B!!\x1b(B".repeat(600_000))),
+        (
+            "ISO-2022-JP",
+            format!("Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n{}", "\x1b$B!!\x1b(B".repeat(600_000)),
+        ),
         ("a word of 5 MB", format!("\r\n{}", "a".repeat(5_000_000))),
         ("as and no b", format!("Subject: {}\r\n\r\n{}", "a".repeat(200), "aaaa aaaa aa\r\n".repeat(350_000))),
         ("empty lines", "\r\n".repeat(2_500_000)),

@@ -120,7 +120,8 @@ fn converted_cases_hit_what_they_name() {
                 continue;
             }
             run += 1;
-            failed.extend(failures(case, &data).into_iter().map(|why| format!("{name} {number} {}: {why}", case.source)));
+            failed
+                .extend(failures(case, &data).into_iter().map(|why| format!("{name} {number} {}: {why}", case.source)));
         }
     }
     println!("SpamAssassin's converted tests: {run} run, {} expectations failed", failed.len());
@@ -190,7 +191,9 @@ fn self_tests_of_rule_files_pass() {
 #[test]
 fn mails_of_the_suite_hit_what_spamassassin_hits() {
     const TEST: &str = "mails_of_the_suite_hit_what_spamassassin_hits";
-    let (Some(data), Some(stock)) = (shared::suite(TEST, "spamassassin/data/t/data"), stock_rules(TEST)) else { return };
+    let (Some(data), Some(stock)) = (shared::suite(TEST, "spamassassin/data/t/data"), stock_rules(TEST)) else {
+        return;
+    };
     let mut mails = Vec::new();
     for folder in ["nice", "spam", "welcomelists", "txrep", "dkim"] {
         collect(&data.join(folder), &mut mails);
@@ -205,8 +208,11 @@ fn mails_of_the_suite_hit_what_spamassassin_hits() {
         let ours: BTreeSet<String> = hits.iter().map(|hit| hit.name.to_string()).collect();
         theirs += expected.len();
         let name = mail.strip_prefix(&data).unwrap_or(mail).display();
-        expected.difference(&ours).for_each(|rule| different.entry(format!("missing {rule}")).or_default().push(name.to_string()));
-        ours.difference(expected).for_each(|rule| different.entry(format!("extra {rule}")).or_default().push(name.to_string()));
+        expected
+            .difference(&ours)
+            .for_each(|rule| different.entry(format!("missing {rule}")).or_default().push(name.to_string()));
+        ours.difference(expected)
+            .for_each(|rule| different.entry(format!("extra {rule}")).or_default().push(name.to_string()));
     }
     let count: usize = different.values().map(Vec::len).sum();
     println!("mails of the suite: {}, SpamAssassin's hits: {theirs}, different: {count}", said.len());

@@ -143,8 +143,10 @@ fn maildirs_mboxes_and_directories_are_read_whole() {
     let said = scan(&server, &["--local", "--json", "Maildir", "old.mbox", "plain"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     let reports: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
-    let shown: Vec<(&str, f64)> =
-        reports.iter().map(|report| (report["file"].as_str().unwrap_or("?"), report["score"].as_f64().unwrap_or(-1.0))).collect();
+    let shown: Vec<(&str, f64)> = reports
+        .iter()
+        .map(|report| (report["file"].as_str().unwrap_or("?"), report["score"].as_f64().unwrap_or(-1.0)))
+        .collect();
     let expected = [
         ("Maildir/.Lists/cur/4", 6.5),
         ("Maildir/cur/1:2,S", 6.5),
@@ -167,7 +169,13 @@ fn many_messages_are_a_table_with_a_summary() {
     let head = said.out.lines().next().unwrap_or_default();
     assert_eq!(head.split_whitespace().collect::<Vec<_>>(), ["score", "verdict", "rules", "message:", "rules"]);
     assert!(said.out.contains("   6.50  junk         1  Maildir/cur/1:2,S: BUY=6.5\n"), "{said:?}");
-    for line in ["6 messages", "unreadable: 1", "  inbox                   2   33.33 %", "  junk                    4   66.67 %", "   66.67 %         4  BUY"] {
+    for line in [
+        "6 messages",
+        "unreadable: 1",
+        "  inbox                   2   33.33 %",
+        "  junk                    4   66.67 %",
+        "   66.67 %         4  BUY",
+    ] {
         assert!(said.out.contains(line), "{line}: {said:?}");
     }
     assert!(said.err.contains("missing"), "{said:?}");

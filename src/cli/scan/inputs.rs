@@ -201,7 +201,10 @@ mod tests {
         fs::write(&path, octets).expect("written");
         let messages = Messages::open(&path).expect("opened");
         let name = |name: &str| name.rsplit_once('/').map_or(name, |(_, name)| name).to_owned();
-        messages.map(|read| read.expect("read")).map(|read| (name(&read.name), read.message.octets().to_vec())).collect()
+        messages
+            .map(|read| read.expect("read"))
+            .map(|read| (name(&read.name), read.message.octets().to_vec()))
+            .collect()
     }
 
     #[test]
@@ -221,7 +224,8 @@ mod tests {
     fn directories_are_walked_and_maildirs_known() {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path();
-        for name in ["box/cur/1", "box/new/2", "box/tmp/3", "box/.Junk/cur/4", "box/.Junk/new/5", "box/uidlist", "b/6"] {
+        for name in ["box/cur/1", "box/new/2", "box/tmp/3", "box/.Junk/cur/4", "box/.Junk/new/5", "box/uidlist", "b/6"]
+        {
             let path = root.join(name);
             fs::create_dir_all(path.parent().expect("a parent")).expect("made");
             fs::write(path, name).expect("written");

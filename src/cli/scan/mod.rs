@@ -199,7 +199,8 @@ struct Scan {
 impl Scan {
     fn new(config: &Config, arguments: &Arguments) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let (whose, examiner) = (whose(config, arguments)?, runtime.block_on(async { examiner(config, arguments.local) })?);
+        let (whose, examiner) =
+            (whose(config, arguments)?, runtime.block_on(async { examiner(config, arguments.local) })?);
         let files = Files::list(&arguments.files);
         let many = files.may_be_many();
         let format = Format::of(arguments.json, arguments.explain, many);

@@ -113,7 +113,9 @@ impl Report {
     pub fn text(&self, format: Format, first: bool) -> String {
         match (format.json, format.many && !format.explain) {
             (true, _) => self.json(format.explain),
-            (false, true) if first => format!("{:>7}  {:<8} {:>5}  message: rules\n{}", "score", "verdict", "rules", self.row()),
+            (false, true) if first => {
+                format!("{:>7}  {:<8} {:>5}  message: rules\n{}", "score", "verdict", "rules", self.row())
+            }
             (false, true) => self.row(),
             (false, false) => self.whole(format.explain),
         }
@@ -134,7 +136,8 @@ impl Report {
     fn row(&self) -> String {
         let mut rules: Vec<(&String, &f64)> = self.rules.iter().collect();
         rules.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
-        let shown: Vec<String> = rules.iter().take(ROW_RULES_MAX).map(|(name, score)| format!("{name}={score}")).collect();
+        let shown: Vec<String> =
+            rules.iter().take(ROW_RULES_MAX).map(|(name, score)| format!("{name}={score}")).collect();
         let more = rules.len().saturating_sub(ROW_RULES_MAX);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let name = self.file.escape_debug();

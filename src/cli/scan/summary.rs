@@ -95,7 +95,10 @@ impl Summary {
         costs.sort_by_key(|(name, cost)| (std::cmp::Reverse(**cost), *name));
         if !costs.is_empty() {
             let a_message = 1e6 * whole / self.messages.max(1) as f64;
-            let _ = writeln!(out, "costliest rules (all patterns and evals together: {a_message:.0} microseconds a message)");
+            let _ = writeln!(
+                out,
+                "costliest rules (all patterns and evals together: {a_message:.0} microseconds a message)"
+            );
         }
         for (name, cost) in costs.iter().take(RULES_MAX) {
             let (cost, part) = (cost.as_secs_f64(), 100.0 * cost.as_secs_f64() / whole.max(1e-9));

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::rules::definition::{
-    Definition, Definitions, Flags, HeaderTest, MimeHeaderTest, Selector, Settings, Test, UriCriterion, UriKey,
+    Definition, Definitions, Flags, HeaderTest, MimeHeaderTest, Settings, Test, UriCriterion, UriKey,
 };
 use crate::rules::diagnostic::{Diagnostics, Kind, Span};
 use crate::rules::environment::Environment;
@@ -21,6 +21,7 @@ use crate::rules::evals::{self, Function};
 use crate::rules::expression::Program;
 use crate::rules::parser::{HITS_MAX, Loaded};
 use crate::rules::pattern::{Pattern, PatternError};
+use crate::rules::views::header::Query;
 
 pub use plan::{Group, Groups, Plan};
 
@@ -66,11 +67,11 @@ impl View {
 #[derive(Debug)]
 pub enum Check {
     /// Is there such a field?
-    Exists(Selector),
+    Exists(Query),
     /// Does the selected text match?
     Header {
         /// Which text.
-        selector: Selector,
+        query: Query,
         /// The pattern.
         matcher: Matcher,
         /// It must not match.
@@ -198,7 +199,11 @@ fn rule(name: Arc<str>, check: Check, settings: &Settings) -> Rule {
 }
 
 /// A score or a description for a name that no rule has is most often a misspelling.
-fn report_nameless(index: &HashMap<Arc<str>, usize>, settings: &HashMap<String, Settings>, diagnostics: &mut Diagnostics) {
+fn report_nameless(
+    index: &HashMap<Arc<str>, usize>,
+    settings: &HashMap<String, Settings>,
+    diagnostics: &mut Diagnostics,
+) {
     let nameless = settings.iter().filter(|(name, _)| !index.contains_key(name.as_str()));
     let mut nameless: Vec<(&String, &Span)> =
         nameless.filter_map(|(name, settings)| Some((name, settings.span.as_ref()?))).collect();
@@ -230,10 +235,11 @@ impl Compiler<'_> {
     fn check(&mut self, definition: Definition, flags: &Flags) -> Result<Check, Problem> {
         let tagged = !definition.uses_tags.is_empty();
         Ok(match definition.test {
-            Test::Header(selector, HeaderTest::Exists) => Check::Exists(selector),
+            Test::Header(selector, HeaderTest::Exists) => Check::Exists(Query::from(&selector)),
             Test::Header(selector, HeaderTest::Matches { pattern, negated, if_unset }) => {
                 let if_unset = if_unset.unwrap_or_default();
-                Check::Header { selector, matcher: self.matcher(pattern, tagged)?, negated, if_unset }
+                let query = Query::from(&selector);
+                Check::Header { query, matcher: self.matcher(pattern, tagged)?, negated, if_unset }
             }
             Test::Body(pattern) => self.text(View::Body, pattern, tagged)?,
             Test::RawBody(pattern) => self.text(View::RawBody, pattern, tagged)?,

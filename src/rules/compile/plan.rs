@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 
 use crate::rules::compile::{Check, Matcher, Rule, View};
-use crate::rules::definition::{Selector, Settings};
+use crate::rules::definition::Settings;
 use crate::rules::prefilter::Prefilter;
+use crate::rules::views::header::Query;
 
 /// Rules that look at the same texts, one pattern each.
 #[derive(Debug, Default)]
@@ -22,9 +23,9 @@ pub struct Group {
 #[derive(Debug, Default)]
 pub struct Groups {
     /// Header rules with a pattern, by the text that they need.
-    pub headers: Vec<(Selector, Group)>,
+    pub headers: Vec<(Query, Group)>,
     /// Rules that ask whether there is such a field.
-    pub exists: Vec<(Selector, Vec<usize>)>,
+    pub exists: Vec<(Query, Vec<usize>)>,
     /// Patterns by view, in the order of [`View::ALL`].
     pub views: [Group; View::ALL.len()],
     /// Rules about links, field by field.
@@ -127,7 +128,7 @@ impl Groups {
 
     fn add(&mut self, at: usize, check: &Check) {
         match check {
-            Check::Exists(selector) => group_of(&mut self.exists, selector).push(at),
+            Check::Exists(query) => group_of(&mut self.exists, query).push(at),
             Check::Header { matcher: Matcher::Fixed(pattern), .. } if pattern.has_named_groups() => {
                 self.capturing.push(at);
             }
@@ -137,7 +138,7 @@ impl Groups {
             Check::Header { matcher: Matcher::Tagged(_), .. } | Check::Text { matcher: Matcher::Tagged(_), .. } => {
                 self.tagged.push(at);
             }
-            Check::Header { selector, .. } => group_of(&mut self.headers, selector).rules.push(at),
+            Check::Header { query, .. } => group_of(&mut self.headers, query).rules.push(at),
             Check::Text { view, .. } => {
                 let group = self.views.iter_mut().zip(View::ALL).find(|(_, found)| found == view);
                 group.into_iter().for_each(|(group, _)| group.rules.push(at));
@@ -150,11 +151,11 @@ impl Groups {
     }
 }
 
-/// What is there for this selector; something new if there is nothing.
-fn group_of<'a, T: Default>(groups: &'a mut Vec<(Selector, T)>, selector: &Selector) -> &'a mut T {
-    let at = groups.iter().position(|(found, _)| found == selector).unwrap_or(groups.len());
+/// What is there for this query; something new if there is nothing.
+fn group_of<'a, T: Default>(groups: &'a mut Vec<(Query, T)>, query: &Query) -> &'a mut T {
+    let at = groups.iter().position(|(found, _)| found == query).unwrap_or(groups.len());
     if at == groups.len() {
-        groups.push((selector.clone(), T::default()));
+        groups.push((query.clone(), T::default()));
     }
     &mut groups[at].1
 }

@@ -14,6 +14,16 @@ const STEPS_MAX: u64 = 200_000;
 pub struct Pattern(pattern::Pattern);
 
 impl Pattern {
+    /// Reads one: with delimiters, as rules write it, or without.
+    pub fn of_argument(text: &str) -> Result<Self, String> {
+        let delimited =
+            text.starts_with('/') || text.starts_with("m") && text.get(1..2).is_some_and(|c| "{!,|~%".contains(c));
+        // NUL stands in no rule file, and so delimits any pattern.
+        let written = if delimited { text.as_bytes().to_vec() } else { [b"m\0", text.as_bytes(), b"\0"].concat() };
+        let compiled = pattern::Pattern::parse(&written).map_err(|error| format!("\"{text}\": {error}"))?;
+        Ok(Pattern(compiled))
+    }
+
     /// Does it match? One that takes too many steps does not.
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.0.is_match(text, &mut Budget::new(STEPS_MAX))
@@ -76,13 +86,7 @@ impl<'a> Arguments<'a> {
 
     /// A pattern without delimiters.
     pub fn pattern(&self, at: usize) -> Result<Option<Pattern>, String> {
-        let compile = |text: &str| {
-            // NUL stands in no rule file, and so delimits any pattern.
-            let written = [b"m\0", text.as_bytes(), b"\0"].concat();
-            let compiled = pattern::Pattern::parse(&written).map_err(|error| format!("\"{text}\": {error}"))?;
-            Ok(Pattern(compiled))
-        };
-        self.optional(at).map(compile).transpose()
+        self.optional(at).map(Pattern::of_argument).transpose()
     }
 
     /// All arguments from one on.

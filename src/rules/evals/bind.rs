@@ -5,13 +5,16 @@
 
 use std::fmt;
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Pattern};
 use super::context::Context;
-use super::{dates, facts, forged, html, mime, relays, senders, table, uri};
+use super::html::{HtmlContext, HtmlEval};
+use super::image::{ImageContext, ImageEval};
+use super::uri::{UriContext, UriEval};
+use super::{dates, facts, forged, mime, relays, senders, table};
 use crate::rules::definition::EvalCall;
 use crate::rules::environment::Environment;
 
-type Question = dyn Fn(&Context<'_>) -> u32 + Send + Sync;
+type Question = dyn Fn(&Context<'_, '_>) -> u32 + Send + Sync;
 
 /// What an eval asks of a message, its arguments read.
 pub struct Function(Box<Question>);
@@ -24,17 +27,17 @@ impl fmt::Debug for Function {
 
 impl Function {
     /// A question that is answered with a count.
-    pub fn counting(question: impl Fn(&Context<'_>) -> u32 + Send + Sync + 'static) -> Self {
+    pub fn counting(question: impl Fn(&Context<'_, '_>) -> u32 + Send + Sync + 'static) -> Self {
         Function(Box::new(question))
     }
 
     /// A question that is answered with yes or no.
-    pub fn new(question: impl Fn(&Context<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn new(question: impl Fn(&Context<'_, '_>) -> bool + Send + Sync + 'static) -> Self {
         Function(Box::new(move |context| u32::from(question(context))))
     }
 
     /// How often it hits; 0 is no hit.
-    pub fn call(&self, context: &Context<'_>) -> u32 {
+    pub fn call(&self, context: &Context<'_, '_>) -> u32 {
         (self.0)(context)
     }
 }
@@ -55,8 +58,9 @@ pub fn bind(call: &EvalCall, environment: &Environment) -> Result<Function, Stri
     let bound = over_mail()
         .or_else(|| of_relays(name, &arguments))
         .or_else(|| mime::bind(name, &arguments))
-        .or_else(|| html::bind(name, &arguments))
-        .or_else(|| uri::bind(name, &arguments));
+        .or_else(|| of_html(name, &words))
+        .or_else(|| of_uris(name, &words))
+        .or_else(|| of_images(name, &words));
     let missing = || match table::unanswerable(name) {
         Some(why) => format!("eval:{name} is not answered here: {why}"),
         None => format!("eval:{name} is not known"),
@@ -116,4 +120,76 @@ fn of_dates(name: &str, arguments: &Arguments<'_>) -> Bound {
 fn from_domain_in_received(arguments: &Arguments<'_>) -> Result<Function, String> {
     let (domain, desired) = (arguments.text(0)?.to_owned(), arguments.text(1)? == "true");
     Ok(Function::new(move |context| relays::from_domain_in_received(&context.facts, &domain, desired)))
+}
+
+/// The names of each of these families are told from the others by whether any arguments fit; what is wrong is one text.
+const ARGUMENTS: &str = "its arguments are not those that it takes";
+
+fn of_html(name: &str, words: &[String]) -> Bound {
+    const OTHERS: [&str; 1] = ["check_iframe_src"];
+    if !name.starts_with("html_") && !OTHERS.contains(&name) {
+        return None;
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let Some(eval) = HtmlEval::parse(name, &words) else { return Some(Err(ARGUMENTS.to_owned())) };
+    let pattern = match &eval {
+        HtmlEval::TextMatch(_, text) | HtmlEval::TextNotMatch(_, text) => match Pattern::of_argument(text) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => return Some(Err(error)),
+        },
+        _ => None,
+    };
+    Some(Ok(Function::new(move |context| {
+        let matches = |_: &str, text: &[u8]| pattern.as_ref().is_some_and(|pattern| pattern.is_match(text));
+        let subject_octets = context.mail.value("Subject").len();
+        eval.check(context.html(), &HtmlContext { subject_octets, matches: &matches })
+    })))
+}
+
+fn of_uris(name: &str, words: &[String]) -> Bound {
+    const NAMES: [&str; 9] = [
+        "check_https_http_mismatch",
+        "check_https_ip_mismatch",
+        "check_for_http_redirector",
+        "check_uri_truncated",
+        "check_uri_host_listed",
+        "check_uri_host_in_blocklist",
+        "check_uri_host_in_blacklist",
+        "check_uri_host_in_welcomelist",
+        "check_uri_host_in_whitelist",
+    ];
+    if !NAMES.contains(&name) {
+        return None;
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let Some(eval) = UriEval::parse(name, &words) else { return Some(Err(ARGUMENTS.to_owned())) };
+    Some(Ok(Function::new(move |context| {
+        let environment = context.environment;
+        eval.check(&UriContext {
+            html: context.html(),
+            uris: context.views.uris(),
+            boundaries: &environment.registries,
+            lists: &environment.uri_hosts,
+        })
+    })))
+}
+
+fn of_images(name: &str, words: &[String]) -> Bound {
+    if !name.starts_with("image_") && name != "pixel_coverage" {
+        return None;
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let Some(eval) = ImageEval::parse(name, &words) else { return Some(Err(ARGUMENTS.to_owned())) };
+    let pattern = match &eval {
+        ImageEval::NameMatches(text) => match Pattern::of_argument(text) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => return Some(Err(error)),
+        },
+        _ => None,
+    };
+    Some(Ok(Function::new(move |context| {
+        let matches = |_: &str, text: &[u8]| pattern.as_ref().is_some_and(|pattern| pattern.is_match(text));
+        let text_octets = context.views.text().lines().map(<[u8]>::len).sum();
+        eval.check(context.images(), &ImageContext { text_octets, matches: &matches })
+    })))
 }

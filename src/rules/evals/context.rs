@@ -4,16 +4,18 @@ use std::cell::OnceCell;
 
 use super::dates::Dates;
 use super::facts::Facts;
+use super::image::Images;
 use super::mail::Mail;
 use super::mime::MimeFacts;
 use super::mime::alternative::Difference;
 use crate::rules::environment::Environment;
 use crate::rules::views::Views;
+use crate::rules::views::html::Html;
 
 /// What can be asked of a message. What several evals need is made once.
-pub struct Context<'a> {
+pub struct Context<'a, 'p> {
     /// Its texts, parts and links.
-    pub views: &'a Views<'a>,
+    pub views: &'a Views<'p>,
     /// What the evals over headers, lists and the session ask for.
     pub mail: Mail<'a>,
     /// What the evals over relays ask for.
@@ -23,13 +25,16 @@ pub struct Context<'a> {
     dates: OnceCell<Dates>,
     mime: OnceCell<MimeFacts>,
     difference: OnceCell<Difference>,
+    html: OnceCell<Vec<&'a Html>>,
+    images: OnceCell<Images>,
 }
 
-impl<'a> Context<'a> {
+impl<'a, 'p> Context<'a, 'p> {
     /// Nothing is asked yet.
-    pub fn new(views: &'a Views<'a>, mail: Mail<'a>, facts: Facts<'a>, environment: &'a Environment) -> Self {
+    pub fn new(views: &'a Views<'p>, mail: Mail<'a>, facts: Facts<'a>, environment: &'a Environment) -> Self {
         let (dates, mime, difference) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Context { views, mail, facts, environment, dates, mime, difference }
+        let (html, images) = (OnceCell::new(), OnceCell::new());
+        Context { views, mail, facts, environment, dates, mime, difference, html, images }
     }
 
     /// What it says of its time.
@@ -45,5 +50,26 @@ impl<'a> Context<'a> {
     /// What is said twice in it, and not the same.
     pub fn difference(&self) -> &Difference {
         self.difference.get_or_init(|| Difference::new(self.views))
+    }
+
+    /// Its HTML parts.
+    pub fn html(&self) -> &[&'a Html] {
+        let views = self.views;
+        self.html.get_or_init(|| views.rendered().iter().flatten().filter_map(|part| part.html.as_deref()).collect())
+    }
+
+    /// Its images.
+    pub fn images(&self) -> &Images {
+        self.images.get_or_init(|| {
+            let mut images = Images::default();
+            for part in self.views.parts().leaves().filter(|part| part.kind().starts_with("image/")) {
+                let encoding = part.field("Content-Transfer-Encoding").map(|field| field.text().to_ascii_lowercase());
+                if encoding.is_some_and(|encoding| memchr::memmem::find(&encoding, b"base64").is_some()) {
+                    let name = part.name().map(String::from_utf8_lossy);
+                    images.add(part.kind(), name.as_deref(), part.decoded());
+                }
+            }
+            images
+        })
     }
 }

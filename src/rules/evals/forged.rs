@@ -185,9 +185,8 @@ fn came_from_yahoo(facts: &Facts) -> bool {
 
 /// `check_for_forged_juno_received_headers()`. Without X-Originating-IP nothing counts as genuine.
 pub fn forged_juno(facts: &Facts) -> bool {
-    static OWN: LazyLock<Marks> = LazyLock::new(|| {
-        Marks::new(&["from{~}{b}{juno|untd}.com{~}{[|(}{_ip}{]|)}{~}by", " cookie.{juno|untd}.com "])
-    });
+    static OWN: LazyLock<Marks> =
+        LazyLock::new(|| Marks::new(&["from{~}{b}{juno|untd}.com{~}{[|(}{_ip}{]|)}{~}by", " cookie.{juno|untd}.com "]));
     if !ends_in(&facts.text("From:addr"), b"juno.com") || gated_through_received_hdr_remover(facts) {
         return false;
     }

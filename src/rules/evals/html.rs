@@ -118,7 +118,7 @@ impl HtmlEval {
     }
 
     /// Whether one of the parts says yes.
-    pub fn check(&self, parts: &[Html], context: &HtmlContext<'_>) -> bool {
+    pub fn check(&self, parts: &[&Html], context: &HtmlContext<'_>) -> bool {
         parts.iter().any(|html| self.check_part(html, context))
     }
 

@@ -38,6 +38,7 @@ pub mod freemail;
 pub mod globs;
 pub mod header;
 pub mod html;
+pub mod image;
 pub mod lists;
 pub mod locales;
 pub mod mail;

@@ -73,8 +73,10 @@ impl Options {
         for (name, list) in &preferences.addresses {
             list.patterns().for_each(|pattern| options.enlist(name, [text(pattern).as_str()]));
         }
-        let subjects =
-            [("welcomelist_subject", &preferences.welcomelist_subject), ("blocklist_subject", &preferences.blocklist_subject)];
+        let subjects = [
+            ("welcomelist_subject", &preferences.welcomelist_subject),
+            ("blocklist_subject", &preferences.blocklist_subject),
+        ];
         for (name, list) in subjects {
             list.patterns().for_each(|pattern| options.enlist_subject(name, &text(pattern)));
         }

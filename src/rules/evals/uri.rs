@@ -1,4 +1,4 @@
-//! Evals over URIs, lists of hosts that they ask, and the `uri_detail` rule type.
+//! Evals over URIs, and lists of hosts that they ask.
 //!
 //! *Guarantees:* linear in the URIs. *Never does:* I/O.
 
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use crate::rules::views::html::Html;
 use crate::rules::views::uri::domain::{Boundaries, is_address, to_ascii};
-use crate::rules::views::uri::{DetailKey, Uri, Uris};
+use crate::rules::views::uri::{Uri, Uris};
 
 /// How many redirections within one URI are looked at.
 const REDIRECTIONS_MAX: usize = 16;
@@ -31,7 +31,7 @@ pub enum UriEval {
 /// What URI evals look at.
 pub struct UriContext<'a> {
     /// All HTML parts.
-    pub html: &'a [Html],
+    pub html: &'a [&'a Html],
     /// All URIs.
     pub uris: &'a Uris,
     /// Which domains there are.
@@ -65,7 +65,7 @@ impl UriEval {
             UriEval::HttpsMismatch(min, max) => {
                 context.html.iter().any(|html| https_mismatch(html, *min, *max, context.boundaries))
             }
-            UriEval::HttpsAddressMismatch => context.html.iter().any(https_address_mismatch),
+            UriEval::HttpsAddressMismatch => context.html.iter().any(|html| https_address_mismatch(html)),
             UriEval::Redirector => context.uris.list().iter().any(|uri| redirects(uri, context.boundaries)),
             UriEval::Truncated => context.uris.truncated,
             UriEval::HostListed(list) => context.lists.has(list, context.uris),
@@ -78,6 +78,12 @@ impl UriEval {
 pub struct HostLists(HashMap<Box<str>, HashMap<Box<str>, bool>>);
 
 impl HostLists {
+    /// What was read of rule files.
+    pub fn of(read: &HashMap<Box<str>, HashMap<Box<[u8]>, bool>>) -> Self {
+        let host = |(host, listed): (&Box<[u8]>, &bool)| (String::from_utf8_lossy(host).into(), *listed);
+        HostLists(read.iter().map(|(name, hosts)| (name.clone(), hosts.iter().map(host).collect())).collect())
+    }
+
     /// Reads a directive; whether it is one, and well-formed. `!host` is an exception to a list.
     pub fn add(&mut self, directive: &str, value: &str) -> bool {
         let named = || value.trim().strip_prefix('(').and_then(|rest| rest.split_once(')'));
@@ -240,69 +246,6 @@ fn embedded(text: &str) -> Option<(&str, &str)> {
         let host = rest.strip_prefix("//").or_else(|| rest.strip_prefix('/')).unwrap_or(rest);
         let end = host.find(['/', ':', '?']).unwrap_or(host.len());
         Some((text.get(start..)?, host.get(..end).filter(|host| !host.is_empty())?))
-    })
-}
-
-/// A `uri_detail` rule: conditions that one URI has to fulfil together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UriDetailRule(Vec<Condition>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Condition {
-    key: DetailKey,
-    negated: bool,
-    pattern: Box<str>,
-}
-
-impl UriDetailRule {
-    /// Reads `raw =~ /.../ domain !~ m!...!i`. A later condition on the same key replaces the earlier. None if one of
-    /// them is none.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut conditions: Vec<Condition> = Vec::new();
-        let mut rest = text.trim();
-        while !rest.is_empty() {
-            let length = rest.bytes().take_while(|octet| octet.is_ascii_alphanumeric() || *octet == b'_').count();
-            let (key, after) = rest.split_at_checked(length)?;
-            let key = DetailKey::parse(key)?;
-            let after = after.trim_start();
-            let negated = after.starts_with("!~");
-            let after = after.strip_prefix("=~").or_else(|| after.strip_prefix("!~"))?.trim_start();
-            let (pattern, after) = pattern(after)?;
-            conditions.retain(|condition| condition.key != key);
-            conditions.push(Condition { key, negated, pattern: pattern.into() });
-            rest = after.trim_start();
-        }
-        Some(UriDetailRule(conditions)).filter(|rule| !rule.0.is_empty())
-    }
-
-    /// The patterns, as written.
-    pub fn patterns(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|condition| &*condition.pattern)
-    }
-
-    /// Whether one URI fulfils all conditions; `matches` says whether a pattern, as written, matches.
-    pub fn check(&self, uris: &Uris, matches: &dyn Fn(&str, &[u8]) -> bool) -> bool {
-        let fulfils = |uri: &Uri, condition: &Condition| {
-            uri.values(condition.key).into_iter().any(|value| matches(&condition.pattern, value) != condition.negated)
-        };
-        uris.details().any(|uri| self.0.iter().all(|condition| fulfils(uri, condition)))
-    }
-}
-
-/// A pattern with its delimiters and modifiers, which white space or the end follows.
-fn pattern(text: &str) -> Option<(&str, &str)> {
-    let start = usize::from(text.starts_with('m'));
-    let delimiter = text.get(start..)?.chars().next()?;
-    if delimiter.is_alphanumeric() || delimiter == '_' || start == 0 && delimiter != '/' {
-        return None;
-    }
-    let body = start + delimiter.len_utf8();
-    text.get(body..)?.match_indices(delimiter).find_map(|(at, found)| {
-        let close = body + at + found.len();
-        let modifiers =
-            text.get(close..)?.bytes().take_while(|octet| matches!(octet, b'i' | b'm' | b's' | b'x')).count();
-        let (pattern, rest) = text.split_at_checked(close + modifiers)?;
-        (rest.is_empty() || rest.starts_with(char::is_whitespace)).then_some((pattern, rest))
     })
 }
 

@@ -5,10 +5,11 @@
 //! message, and one that takes too many counts as not hit and is named.
 //! *Order:* patterns that capture, then all others, evals, patterns that need what was captured, and metas last.
 
+mod scene;
 mod tags;
 mod trace;
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use crate::message::Message;
 use crate::rules::compile::{Check, Compiled, Group, Matcher, MimeHeaderCheck, Plan, Rule, UriCondition, View};
@@ -17,8 +18,10 @@ use crate::rules::evidence::Evidence;
 use crate::rules::pattern::{Budget, Pattern};
 use crate::rules::prefilter::Candidates;
 use crate::rules::views::Views;
+use crate::rules::views::parts::Parts;
 use crate::rules::{Hit, Hits};
 
+use scene::Way;
 use tags::Tags;
 use trace::Tracer;
 
@@ -27,31 +30,23 @@ pub const STEPS_MAX: u64 = 20_000_000;
 
 /// Runs the plan for this message. Without evidence no rule that needs the network runs.
 pub fn evaluate(compiled: &Compiled, message: &Message, evidence: Option<&Evidence>, traced: bool) -> Hits {
-    let [local, net] = &compiled.plans;
-    let plan = if evidence.is_some() { net } else { local };
-    let views = Views::new(message, evidence, &compiled.preferences);
-    let mut run = Run {
-        compiled,
-        plan,
-        views: &views,
-        evidence,
-        counts: vec![0.0; compiled.rules.len()],
-        budget: Budget::new(STEPS_MAX),
-        candidates: Candidates::default(),
-        tags: Tags::default(),
-        given_up: Vec::new(),
-        tracer: traced.then(|| Tracer::new(compiled.rules.len())),
-    };
-    run.all();
-    run.hits()
+    let environment = &compiled.environment;
+    let parts = Parts::new(message);
+    let way = Way::of(&parts, evidence, environment);
+    let views = Views::new(&parts, way.known(environment), environment);
+    scene::with_context(&views, &way, evidence, environment, |context| {
+        let mut run = Run::new(compiled, context, traced);
+        run.all();
+        run.hits()
+    })
 }
 
 /// One message under evaluation.
-struct Run<'a> {
+struct Run<'a, 'p> {
     compiled: &'a Compiled,
     plan: &'a Plan,
-    views: &'a Views<'a>,
-    evidence: Option<&'a Evidence<'a>>,
+    views: &'a Views<'p>,
+    context: &'a Context<'a, 'p>,
     /// How often each rule hit, by its index; of metas their value.
     counts: Vec<f64>,
     budget: Budget,
@@ -62,16 +57,32 @@ struct Run<'a> {
     tracer: Option<Tracer>,
 }
 
-impl<'a> Run<'a> {
+impl<'a, 'p> Run<'a, 'p> {
+    fn new(compiled: &'a Compiled, context: &'a Context<'a, 'p>, traced: bool) -> Self {
+        let [local, net] = &compiled.plans;
+        Run {
+            compiled,
+            plan: if context.mail.evidence.is_some() { net } else { local },
+            views: context.views,
+            context,
+            counts: vec![0.0; compiled.rules.len()],
+            budget: Budget::new(STEPS_MAX),
+            candidates: Candidates::default(),
+            tags: Tags::default(),
+            given_up: Vec::new(),
+            tracer: traced.then(|| Tracer::new(compiled.rules.len())),
+        }
+    }
+
     fn all(&mut self) {
         let groups = &self.compiled.groups;
         groups.capturing.iter().for_each(|at| self.capture(*at));
-        for (selector, rules) in &groups.exists {
-            let count = if self.views.has_header(selector) { 1.0 } else { 0.0 };
+        for (query, rules) in &groups.exists {
+            let count = if self.views.get(query).is_some() { 1.0 } else { 0.0 };
             rules.iter().for_each(|at| self.set(*at, count));
         }
-        for (selector, group) in &groups.headers {
-            let value = self.views.header(selector);
+        for (query, group) in &groups.headers {
+            let value = self.views.get(query);
             self.header_group(group, value.as_deref());
         }
         for (view, group) in View::ALL.into_iter().zip(&groups.views) {
@@ -157,7 +168,7 @@ impl<'a> Run<'a> {
         }
         let mut candidates = std::mem::take(&mut self.candidates);
         let views = self.views;
-        for (number, text) in views.texts(view).enumerate() {
+        for (number, text) in views.texts(view).into_iter().enumerate() {
             candidates.clear();
             group.prefilter.mark(text, &mut candidates);
             for at in candidates.iter().filter_map(|candidate| group.rules.get(candidate)) {
@@ -192,13 +203,13 @@ impl<'a> Run<'a> {
     fn anywhere(&mut self, at: usize, rule: &'a Rule, capture: bool) {
         let views = self.views;
         match &rule.check {
-            Check::Header { selector, matcher, .. } => {
-                let value = views.header(selector);
+            Check::Header { query, matcher, .. } => {
+                let value = views.get(query);
                 self.header(at, rule, value.as_deref());
                 self.keep(at, matcher, value.as_deref(), capture);
             }
             Check::Text { view, matcher } => {
-                for (number, text) in views.texts(*view).enumerate() {
+                for (number, text) in views.texts(*view).into_iter().enumerate() {
                     let before = self.count(at);
                     self.text(at, rule, number, text);
                     self.keep(at, matcher, Some(text), capture && before == 0.0);
@@ -214,13 +225,13 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// A link of which all conditions hold, each by any of its values.
     fn uri_detail(&mut self, at: usize, rule: &'a Rule) {
         let Check::UriDetail(conditions) = &rule.check else { return };
+        let budget = &mut self.budget;
         let found = self.views.uris().details().any(|uri| {
             conditions.iter().all(|UriCondition { key, pattern, negated }| {
-                let mut any = uri.values(*key).any(|text| pattern.is_match(text, &mut self.budget));
-                any ^= negated;
-                any
+                uri.values(*key).into_iter().any(|text| pattern.is_match(text, budget) != *negated)
             })
         });
         self.set(at, f64::from(u8::from(found)));
@@ -228,12 +239,10 @@ impl<'a> Run<'a> {
 
     fn mime_header(&mut self, at: usize, rule: &'a Rule) {
         let Check::MimeHeader(check) = &rule.check else { return };
-        let MimeHeaderCheck { pattern, negated, .. } = check;
-        let views = self.views;
         let mut count = 0;
-        for value in views.mime_headers(check) {
-            let found = self.matches(at, rule, pattern, &value, rule.hits_max - count);
-            count += if *negated { u32::from(found == 0) } else { found };
+        for value in mime_values(self.views, check) {
+            let found = self.matches(at, rule, &check.pattern, &value, rule.hits_max - count);
+            count += if check.negated { u32::from(found == 0) } else { found };
             if count >= rule.hits_max {
                 break;
             }
@@ -243,10 +252,7 @@ impl<'a> Run<'a> {
 
     fn eval(&mut self, at: usize, rule: &'a Rule) {
         let Check::Eval(function) = &rule.check else { return };
-        let Compiled { preferences, .. } = self.compiled;
-        let context = Context { views: self.views, preferences, evidence: self.evidence };
-        let count = function.call(&context, &mut self.budget);
-        self.set(at, f64::from(count));
+        self.set(at, f64::from(function.call(self.context)));
     }
 
     fn metas(&mut self) {
@@ -272,5 +278,14 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The name of a rule, shared.
-pub(super) type Name = Arc<str>;
+/// What a rule about header fields of parts looks at: a text for each part, or one for all.
+fn mime_values<'v>(views: &'v Views<'_>, check: &'v MimeHeaderCheck) -> Vec<Cow<'v, [u8]>> {
+    let fields = views.part_fields(&check.field, check.raw).into_iter();
+    let (first, last) = check.parts.unwrap_or((1, u32::MAX));
+    let chosen = (1..).zip(fields).filter(|(number, _)| (first..=last).contains(number)).map(|(_, field)| field);
+    let values = chosen.map(|field| field.unwrap_or(Cow::Borrowed(&*check.if_unset)));
+    match check.concatenated {
+        true => vec![Cow::Owned(values.flat_map(Cow::into_owned).collect())],
+        false => values.collect(),
+    }
+}

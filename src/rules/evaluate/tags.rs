@@ -3,8 +3,8 @@
 //! *Guarantees:* what was captured goes into a pattern as literal text, whatever it is. At most [`TAGS_MAX`] tags are kept,
 //! of at most [`VALUE_OCTETS_MAX`] octets each.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Deref;
 
 use crate::rules::compile::Matcher;
 use crate::rules::pattern::{Budget, Pattern};
@@ -20,6 +20,25 @@ const PATTERN_OCTETS_MAX: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub struct Tags(HashMap<Box<str>, Vec<u8>>);
 
+/// A pattern that can be asked.
+pub enum Ready<'a> {
+    /// One that is the same for all messages.
+    Fixed(&'a Pattern),
+    /// One that was made for this message.
+    Made(Box<Pattern>),
+}
+
+impl Deref for Ready<'_> {
+    type Target = Pattern;
+
+    fn deref(&self) -> &Pattern {
+        match self {
+            Ready::Fixed(pattern) => pattern,
+            Ready::Made(pattern) => pattern,
+        }
+    }
+}
+
 impl Tags {
     /// Keeps what the named groups of a pattern match in a text.
     pub fn keep(&mut self, pattern: &Pattern, text: &[u8], budget: &mut Budget) {
@@ -32,10 +51,10 @@ impl Tags {
     }
 
     /// The pattern that a matcher stands for in this message; none while a tag has no value.
-    pub fn pattern<'a>(&self, matcher: &'a Matcher) -> Option<Cow<'a, Pattern>> {
+    pub fn pattern<'a>(&self, matcher: &'a Matcher) -> Option<Ready<'a>> {
         match matcher {
-            Matcher::Fixed(pattern) => Some(Cow::Borrowed(pattern)),
-            Matcher::Tagged(written) => Pattern::parse(&self.filled(written)?).ok().map(Cow::Owned),
+            Matcher::Fixed(pattern) => Some(Ready::Fixed(pattern)),
+            Matcher::Tagged(written) => Some(Ready::Made(Box::new(Pattern::parse(&self.filled(written)?).ok()?))),
         }
     }
 

@@ -53,7 +53,10 @@ impl Tracer {
                 }
                 _ => self.matched.get(at).cloned().flatten(),
             };
-            matched.filter(|_| hit(at)).into_iter().for_each(|text| drop(trace.matched.insert(rule.name.clone(), text)));
+            matched
+                .filter(|_| hit(at))
+                .into_iter()
+                .for_each(|text| drop(trace.matched.insert(rule.name.clone(), text)));
             if let Some(count) = counts.get(at).filter(|count| **count != 0.0) {
                 trace.counts.push((rule.name.clone(), *count));
             }

@@ -118,16 +118,41 @@ mod tests {
             let program = Program::parse(text).expect("an expression");
             program.range(|name| if name.starts_with("NEVER") { Range::ZERO } else { Range::COUNT }).is_zero()
         };
-        for text in
-            ["NEVER", "A && NEVER", "NEVER + NEVER > 0", "NEVER * A", "NEVER / A", "NEVER1 || NEVER2", "!(1 + A)", "A < 0",
-             "(A && NEVER) >= 1", "NEVER == 1", "1 != 1 && NEVER", "-NEVER - NEVER", "NEVER ? A : NEVER", "NEVER ^ NEVER"]
-        {
+        for text in [
+            "NEVER",
+            "A && NEVER",
+            "NEVER + NEVER > 0",
+            "NEVER * A",
+            "NEVER / A",
+            "NEVER1 || NEVER2",
+            "!(1 + A)",
+            "A < 0",
+            "(A && NEVER) >= 1",
+            "NEVER == 1",
+            "1 != 1 && NEVER",
+            "-NEVER - NEVER",
+            "NEVER ? A : NEVER",
+            "NEVER ^ NEVER",
+        ] {
             assert!(is_dead(text), "{text}");
         }
-        for text in
-            ["A", "!NEVER", "A && !NEVER", "NEVER + A > 1", "A || NEVER", "A - 1", "NEVER < 1", "A / 2", "A * A > 5",
-             "NEVER == 0", "A != 3", "!A", "-A < 0", "A ? NEVER : A", "A ^ NEVER"]
-        {
+        for text in [
+            "A",
+            "!NEVER",
+            "A && !NEVER",
+            "NEVER + A > 1",
+            "A || NEVER",
+            "A - 1",
+            "NEVER < 1",
+            "A / 2",
+            "A * A > 5",
+            "NEVER == 0",
+            "A != 3",
+            "!A",
+            "-A < 0",
+            "A ? NEVER : A",
+            "A ^ NEVER",
+        ] {
             assert!(!is_dead(text), "{text}");
         }
     }

@@ -109,10 +109,7 @@ pub static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
         family(&["[XMail "], vec![format(Xmail, "{helo} ({[|}{ip}{]|}:{_#}) by {by}{ ({_})|} with [XMail")]),
         family(
             &["(ecelerity{b}"],
-            vec![
-                format(Relay, "([{ip}:{_#}] helo={helo}) by {by} "),
-                format(Relay, "{_} ([{ip}:{_#}]) by {by} "),
-            ],
+            vec![format(Relay, "([{ip}:{_#}] helo={helo}) by {by} "), format(Relay, "{_} ([{ip}:{_#}]) by {by} ")],
         ),
         family(
             &["Exim"],
@@ -126,10 +123,7 @@ pub static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
         ),
         family(
             &[" (Postfix) with"],
-            vec![
-                format(Looked, "{helo} ({rdns} [{ip}]) by {by} "),
-                format(Looked, "{helo} ({rdns}[{ip}]) by {by} "),
-            ],
+            vec![format(Looked, "{helo} ({rdns} [{ip}]) by {by} "), format(Looked, "{helo} ({rdns}[{ip}]) by {by} ")],
         ),
         family(&["(Scalix SMTP Relay"], vec![format(Relay, "{helo} ({ |}{ip}) by {by}")]),
         family(&[" (Lotus Domino "], vec![format(Relay, "{helo} ([{ip}]) by {by} (Lotus")]),

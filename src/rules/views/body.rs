@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use crate::rules::views::parts::{Parts, View};
 use crate::rules::views::html::Html;
+use crate::rules::views::parts::{Parts, View};
 use crate::rules::views::{charset, white};
 
 /// How much text a part gives, in characters, up to the next line or word end.

@@ -88,7 +88,9 @@ fn is_utf16(label: &[u8]) -> bool {
 fn extends_ascii(label: &[u8]) -> bool {
     let label = label.to_ascii_lowercase();
     let is = |names: &[&[u8]]| names.contains(&&label[..]);
-    let starts = |prefix: &[u8]| label.strip_prefix(prefix).is_some_and(|rest| rest.iter().all(|b| b.is_ascii_digit() || *b == b'-'));
+    let starts = |prefix: &[u8]| {
+        label.strip_prefix(prefix).is_some_and(|rest| rest.iter().all(|b| b.is_ascii_digit() || *b == b'-'))
+    };
     is(&[b"us-ascii", b"ascii", b"ansi_x3.4-1986", b"ansi_x3.4-1968", b"iso646-us", b"utf-8", b"utf8", b"big5", b"gbk"])
         || starts(b"iso-8859")
         || starts(b"iso8859")

@@ -167,7 +167,11 @@ impl<'p> Header<'p> {
             None => {}
         }
         if let Some(people) = query.people {
-            values = values.iter().flat_map(|value| addresses(value)).filter_map(|found| person(found, people, query.raw)).collect();
+            values = values
+                .iter()
+                .flat_map(|value| addresses(value))
+                .filter_map(|found| person(found, people, query.raw))
+                .collect();
         }
         match query.place {
             Some(place) => values.iter().filter_map(|value| self.place(value, place, query)).collect(),

@@ -28,7 +28,7 @@ pub fn bind(name: &str, arguments: &Arguments<'_>) -> Bound {
             between(|c| c.mime().base64_line_octets as f64, fits)
         }
         "check_for_uppercase" => {
-            let percentage = |c: &Context<'_>| text::uppercase(c.views, c.mime().capital_charset);
+            let percentage = |c: &Context<'_, '_>| text::uppercase(c.views, c.mime().capital_charset);
             between(percentage, move |percentage| percentage > min && percentage <= max)
         }
         "tvd_vertical_words" => {
@@ -48,7 +48,7 @@ pub fn bind(name: &str, arguments: &Arguments<'_>) -> Bound {
 
 /// Something measured, and whether it is within bounds.
 fn between(
-    measured: impl Fn(&Context<'_>) -> f64 + Send + Sync + 'static,
+    measured: impl Fn(&Context<'_, '_>) -> f64 + Send + Sync + 'static,
     fits: impl Fn(f64) -> bool + Send + Sync + 'static,
 ) -> Function {
     Function::new(move |context| fits(measured(context)))

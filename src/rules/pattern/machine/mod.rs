@@ -135,7 +135,8 @@ impl<'a> Machine<'a> {
         self.room.slots.get_mut(slot).into_iter().for_each(|old| *old = value);
     }
 
-    fn group(&self, slot: usize) -> Option<Range<usize>> {
+    /// What a group took, by the first of its slots.
+    pub fn group(&self, slot: usize) -> Option<Range<usize>> {
         let (start, end) = (self.slot(slot.saturating_add(1)), self.slot(slot.saturating_add(2)));
         (start != NOWHERE && end != NOWHERE).then_some(start..end)
     }

@@ -276,11 +276,7 @@ mod tests {
         let mut uris = Uris::find(lines.iter().map(|line| line.as_bytes()), &[html], &options);
         uris.add_signature_domain(" a. example", &options);
         uris.details()
-            .map(|uri| {
-                [UriKey::Raw, UriKey::Type, UriKey::Text, UriKey::Domain]
-                    .map(|key| joined(uri, key))
-                    .join(" ")
-            })
+            .map(|uri| [UriKey::Raw, UriKey::Type, UriKey::Text, UriKey::Domain].map(|key| joined(uri, key)).join(" "))
             .collect()
     }
 
