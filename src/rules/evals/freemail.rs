@@ -228,7 +228,7 @@ pub fn body(arguments: &Arguments<'_>, options: &Options) -> Result<Eval, String
 }
 
 /// `check_freemail_replyto('replyto' | 'reply')`: do replies go to a free address that is another one than the author's, or
-/// than one in the text? With "reply", From counts where there is no Reply-To.
+/// than one in the text? With "reply", From must be free too, and counts where there is no Reply-To.
 pub fn reply_to(arguments: &Arguments<'_>, options: &Options) -> Result<Eval, String> {
     let (list, known) = (options.freemail.clone(), options.top_level_domains.clone());
     let from_counts = match arguments.optional(0) {
@@ -252,7 +252,7 @@ fn replies_elsewhere(mail: &Mail<'_>, list: &FreeMail, known: &TopLevelDomains, 
         return true;
     }
     let asked = if reply_is_free { &reply_to } else { &from };
-    let counts = reply_is_free || (from_counts && reply_to.is_empty() && from_is_free);
+    let counts = if from_counts { from_is_free && (reply_to.is_empty() || reply_is_free) } else { reply_is_free };
     counts && mentioned(mail, list, known).0.iter().any(|found| asked.iter().any(|address| address != found))
 }
 
@@ -412,6 +412,13 @@ mod tests {
                 true,
             ),
             ("check_freemail_replyto()", &from("a@free.example"), "x", false),
+            (
+                "check_freemail_replyto('reply')",
+                &[("From:addr", "a@b.c"), ("Reply-To:addr", "b@free.example")],
+                "x",
+                false,
+            ),
+            ("check_freemail_replyto()", &[("From:addr", "a@b.c"), ("Reply-To:addr", "b@free.example")], "x", true),
             ("check_freemail_replyto('reply')", &from("a@free.example"), "x", true),
             ("check_freemail_replyto('reply')", &from("link@free.example"), "x", false),
             (

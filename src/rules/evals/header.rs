@@ -78,18 +78,22 @@ pub fn illegal_octets(arguments: &Arguments<'_>, _: &Options) -> Result<Eval, St
 
 /// How many octets are illegal; none if there is nothing to say.
 fn illegal(text: &[u8], is_subject: bool) -> Option<f64> {
-    let control = |octet: u8| octet < b' ' && !b"\t\n\r".contains(&octet);
+    let control = |octet: &&u8| **octet < b' ' && !matches!(**octet, b'\t' | b'\n' | b'\r');
     if text.iter().all(|octet| b" \t\n\r\x0b\x0c".contains(octet)) {
         return None;
     }
-    let controls = text.iter().filter(|octet| control(**octet)).count();
-    if !text.is_ascii() && controls == 0 && std::str::from_utf8(text).is_ok() {
+    let high = text.iter().filter(|octet| **octet >= 0x7f).count();
+    let controls = text.iter().filter(control).count();
+    if high > 0 && controls == 0 && !text.is_ascii() && std::str::from_utf8(text).is_ok() {
         return None;
     }
-    let illegal = controls + text.iter().filter(|octet| **octet >= 0x7f).count();
+    let illegal = controls + high;
+    if illegal == 0 {
+        return Some(0.0);
+    }
     let signs = text.iter().filter(|octet| b"\xa2\xa3\xae".contains(octet)).count();
     // One cent, pound or trade mark sign in a Subject is let pass.
-    let exempt = usize::from(is_subject && illegal > 0 && signs == 1);
+    let exempt = usize::from(is_subject && signs == 1);
     Some(illegal.saturating_sub(exempt) as f64)
 }
 

@@ -184,7 +184,7 @@ pub(crate) mod tests {
 
     /// A message of which only this header, these paragraphs and anchors are known.
     pub(crate) struct Parts {
-        pub header: Vec<(&'static str, &'static str)>,
+        pub header: Vec<(&'static str, Vec<u8>)>,
         pub body: Vec<&'static [u8]>,
         pub anchors: Vec<&'static [u8]>,
         pub undecoded: &'static [u8],
@@ -193,15 +193,15 @@ pub(crate) mod tests {
     }
 
     impl Parts {
-        pub(crate) fn of(header: &[(&'static str, &'static str)]) -> Self {
-            let header = header.to_vec();
+        pub(crate) fn of(header: &[(&'static str, &str)]) -> Self {
+            let header = header.iter().map(|(name, value)| (*name, value.as_bytes().to_vec())).collect();
             Parts { header, body: vec![], anchors: vec![], undecoded: b"", plain: None, relays: vec![] }
         }
 
         pub(crate) fn ask<T>(&self, evidence: Option<&Evidence<'_>>, question: impl FnOnce(&Mail<'_>) -> T) -> T {
             let header = |name: &str| {
                 let fields: Vec<&[u8]> =
-                    self.header.iter().filter(|(found, _)| *found == name).map(|(_, value)| value.as_bytes()).collect();
+                    self.header.iter().filter(|(found, _)| *found == name).map(|(_, value)| &**value).collect();
                 (!fields.is_empty()).then(|| fields.iter().flat_map(|field| [*field, b"\n"].concat()).collect())
             };
             let mail = Mail {

@@ -52,7 +52,7 @@ fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
         (IpAddr::V6(a), IpAddr::V6(b)) => (128, a.to_bits() ^ b.to_bits()),
         _ => return false,
     };
-    differing.checked_shr(all - u32::from(bits)).unwrap_or(0) == 0
+    differing.checked_shr(u32::saturating_sub(all, u32::from(bits))).unwrap_or(0) == 0
 }
 
 #[cfg(test)]

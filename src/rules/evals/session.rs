@@ -11,7 +11,7 @@ use super::arguments::{Arguments, Eval};
 use super::mail::Mail;
 use super::options::Options;
 use crate::authentication::MethodResult;
-use crate::rules::evidence::{Evidence, Signed};
+use crate::rules::evidence::{Evidence, Signatures, Signed};
 
 /// Stands for every practice that asks for a signature.
 const ANY_PRACTICE: &str = "NAD123";
@@ -62,7 +62,7 @@ fn domain_of(address: &[u8]) -> Option<String> {
 pub fn dkim_signed(arguments: &Arguments<'_>, _: &Options) -> Result<Eval, String> {
     let accepted = arguments.rest(0);
     Ok(asked(move |_, evidence| match accepted.is_empty() {
-        true => !evidence.signatures.is_empty(),
+        true => evidence.dkim.is_some_and(|found| found != Signatures::Absent),
         false => evidence.signatures.iter().any(|signed| is_one_of(&signed.signer, &accepted)),
     }))
 }
@@ -227,7 +227,6 @@ mod tests {
     use super::super::mail::tests::Parts;
     use super::super::table;
     use super::*;
-    use crate::rules::evidence::Signatures;
 
     fn options() -> Options {
         let mut options = Options::default();

@@ -182,7 +182,11 @@ pub(crate) fn asked(call: &str, options: &Options, mail: &Mail<'_>) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::freemail::FreeMail;
     use super::super::mail::tests::Parts;
+    use super::super::mailboxes::TopLevelDomains;
     use super::*;
 
     #[test]
@@ -195,38 +199,65 @@ mod tests {
         assert!(read("check_for_spf_pass", &[], &Options::default()).is_some());
     }
 
+    /// Lists that make every eval work.
+    fn options() -> Options {
+        let mut free = FreeMail::default();
+        for word in ["b", "b.*", "*.c", "?b*.c*.*"] {
+            assert_eq!(free.add_domain(word), Ok(()));
+        }
+        let locales = Arc::new(vec!["en".to_owned()]);
+        let top_level_domains = Arc::new(TopLevelDomains::from_words(["b", "c"]));
+        let mut options = Options { freemail: Arc::new(free), locales, top_level_domains, ..Options::default() };
+        options.enlist("L", ["*a*b*c@*d", "*@*.a.example", "*@b.example", "?*x*y*z?"]);
+        options.enlist("welcomelist_from", ["*a*b*c@*d"]);
+        options
+    }
+
     /// A header as long as one may be, of whatever makes a reader go back.
     #[test]
     fn hostile_headers_are_bounded() {
-        let mut options = Options::default();
-        options.enlist("L", ["*a*b*c@*d", "*@*.a.example", "*@b.example", "?*x*y*z?"]);
-        options.enlist("welcomelist_from", ["*a*b*c@*d"]);
+        let options = options();
         let began = std::time::Instant::now();
         for part in ["a@b\n", "=?a", "=?a?Q?", " for <a@b", "a=", "%A", "re:", ".", "a@b.c\n", "ab", "<mailto:"] {
-            let text: &'static str = Box::leak(part.repeat((256 << 10) / part.len()).into_boxed_str());
-            let fields = ["From:addr", "ToCc:addr", "To:addr", "Subject", "From:raw", "Subject:raw", "ALL", "Received"];
-            let mut parts = Parts::of(&fields.map(|field| (field, text)));
-            parts.body = vec![text.as_bytes()];
-            for call in [
-                "check_from_in_list('L')",
-                "check_to_in_list('L')",
-                "check_from_in_welcomelist()",
-                "check_freemail_from()",
-                "check_freemail_replyto('reply')",
-                "check_freemail_body()",
-                "similar_recipients('2','undef')",
-                "subject_is_all_caps()",
-                "check_for_to_in_subject('address')",
-                "check_for_to_in_subject('user')",
-                "check_unresolved_template()",
-                "check_illegal_chars('From','0','1')",
-                "check_for_faraway_charset_in_headers()",
-                "check_messageid_not_usable()",
-                "check_header_count_range('To','2','3')",
-            ] {
-                parts.ask(None, |mail| asked(call, &options, mail));
-            }
+            ask_all(part.repeat((256 << 10) / part.len()).as_bytes(), &options);
         }
         assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    /// Asks many evals of a message that has this everywhere.
+    fn ask_all(text: &[u8], options: &Options) {
+        let fields = ["From:addr", "ToCc:addr", "To:addr", "Reply-To:addr", "EnvelopeFrom", "List-Unsubscribe"];
+        let texts = ["Subject", "Subject:raw", "From:raw", "ALL", "Received", "Mailing-List", "Delivered-To", "To"];
+        let header = fields.iter().chain(&texts).map(|field| (*field, text.to_vec())).collect();
+        let parts = Parts { header, body: vec![b"mail b@x.b or b@b.c, b.b@b.b"], ..Parts::of(&[]) };
+        for call in [
+            "check_from_in_list('L')",
+            "check_to_in_list('L')",
+            "check_from_in_welcomelist()",
+            "check_freemail_from()",
+            "check_freemail_replyto('reply')",
+            "check_freemail_body()",
+            "similar_recipients('2','undef')",
+            "subject_is_all_caps()",
+            "check_for_to_in_subject('address')",
+            "check_for_to_in_subject('user')",
+            "check_unresolved_template()",
+            "check_illegal_chars('From','0','1')",
+            "check_for_faraway_charset_in_headers()",
+            "check_messageid_not_usable()",
+            "check_header_count_range('To','2','3')",
+        ] {
+            parts.ask(None, |mail| asked(call, options, mail));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_panics(text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60),
+                            written in r"[a@.=? <>:;%A\n,-]{0,60}") {
+            let options = options();
+            ask_all(&text, &options);
+            ask_all(written.as_bytes(), &options);
+        }
     }
 }
