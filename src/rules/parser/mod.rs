@@ -77,6 +77,8 @@ pub struct Parser {
     /// What `uri_detail` rules ask: it adds up over lines.
     uri_details: HashMap<Arc<str>, Vec<UriCriterion>>,
     files: Files,
+    /// How many hosts were removed from lists.
+    removals: usize,
     /// The rest of the file is for another version.
     skip_file: bool,
 }
