@@ -107,8 +107,8 @@ fn bad_pattern(what: impl Into<String>) -> Problem {
 /// A pattern must have delimiters, and its text none of them bare: else the rule is refused, as what was meant is unsure.
 fn pattern(written: &[u8]) -> Result<Written, Problem> {
     let (text, flags) = replace::take_apart(written).ok_or_else(|| bad_pattern("its delimiters are missing"))?;
-    if flags.contains(&b'e') {
-        return Err(bad_pattern("the flag \"e\" is not allowed"));
+    if let Some(flag) = flags.iter().find(|flag| !b"msixnpadlu".contains(flag)) {
+        return Err(bad_pattern(format!("the flag \"{}\" is not allowed", flag.escape_ascii())));
     }
     let closing = written.get(written.len().saturating_sub(flags.len() + 1)).copied().unwrap_or(b'/');
     let paired = matches!(closing, b'}' | b')' | b']');
