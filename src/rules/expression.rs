@@ -173,6 +173,39 @@ impl Program<String> {
     }
 }
 
+impl<N> Program<N> {
+    /// Would it divide by zero with every name at 0? The language refuses such a rule. What `&&`, `||` and `? :` don't ask
+    /// for is not divided.
+    pub fn divides_by_zero(&self) -> bool {
+        let mut stack: Vec<(f64, bool)> = Vec::new();
+        for operation in &self.operations {
+            let result = match operation {
+                Operation::Number(number) => (*number, false),
+                Operation::Name(_) => (0.0, false),
+                Operation::Apply(operator) => {
+                    let (b, b_divides) = stack.pop().unwrap_or_default();
+                    let (a, a_divides) = if operator.unary() { (0.0, false) } else { stack.pop().unwrap_or_default() };
+                    match operator {
+                        Operator::And if a == 0.0 => (a, a_divides),
+                        Operator::Or if a != 0.0 => (a, a_divides),
+                        Operator::Choose => {
+                            let (chooses, divides) = stack.pop().unwrap_or_default();
+                            let (value, chosen) = if chooses != 0.0 { (a, a_divides) } else { (b, b_divides) };
+                            (value, divides || chosen)
+                        }
+                        _ => {
+                            let divides = *operator == Operator::Divide && b == 0.0;
+                            (operator.apply(a, b), divides || a_divides || b_divides)
+                        }
+                    }
+                }
+            };
+            stack.push(result);
+        }
+        stack.pop().is_some_and(|(_, divides)| divides)
+    }
+}
+
 /// What adds these up; 0 where there are none.
 fn sum(names: Vec<String>) -> impl Iterator<Item = Operation<String>> {
     let none = names.is_empty().then_some(Operation::Number(0.0));
@@ -399,6 +432,22 @@ mod tests {
             ("A^A||B", 2.0),
         ] {
             assert_eq!(value(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn divisions_by_zero_are_seen() {
+        for (text, expected) in [
+            ("A / B", true),
+            ("A / 2", false),
+            ("A && A / B", false),
+            ("A || A / B", true),
+            ("1 || A / B", false),
+            ("A ? B / C : 1", false),
+            ("1 ? B / C : 1", true),
+            ("!(A / (B + 1)) + 1 / C", true),
+        ] {
+            assert_eq!(Program::parse(text).map(|program| program.divides_by_zero()), Ok(expected), "{text}");
         }
     }
 

@@ -20,10 +20,10 @@ const GLOB_STEPS_MAX: usize = 500_000_000;
 impl Parser {
     /// Ends the reading.
     pub fn finish(self) -> Loaded {
-        let Parser { mut definitions, preferences, mut diagnostics, mut replace, replace_rules, .. } = self;
+        let Parser { mut definitions, preferences, mut diagnostics, mut replace, replace_rules, accepted, .. } = self;
         replace_tags(&mut definitions, &mut replace, replace_rules, &mut diagnostics);
         expand_globs(&mut definitions, &mut diagnostics);
-        Loaded { definitions, preferences, diagnostics }
+        Loaded { definitions, preferences, diagnostics, accepted }
     }
 }
 

@@ -18,11 +18,12 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use conditions::Conditions;
+pub use directives::Reason;
 
 use crate::rules::definition::{Definition, Definitions, Settings, Test, UriCriterion};
 use crate::rules::diagnostic::{Diagnostic, Diagnostics, Kind, Span, quoted};
@@ -79,6 +80,7 @@ pub struct Parser {
     files: Files,
     /// How many hosts were removed from lists.
     removals: usize,
+    accepted: BTreeMap<Reason, usize>,
     /// The rest of the file is for another version.
     skip_file: bool,
 }
@@ -101,6 +103,8 @@ pub struct Loaded {
     pub preferences: Preferences,
     /// Findings.
     pub diagnostics: Diagnostics,
+    /// How many lines were read that have no meaning here, by why.
+    pub accepted: BTreeMap<Reason, usize>,
 }
 
 impl Loaded {

@@ -123,6 +123,9 @@ fn meta(text: &[u8]) -> Result<Program<String>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "the expression is not ASCII".to_owned())?;
     let program = Program::parse(text)?;
     let legal = |name: &String| is_rule_name(name.as_bytes()) || glob_of(name).is_some();
+    if program.divides_by_zero() {
+        return Err("it may divide by zero".into());
+    }
     let wrong = program.names().find(|name| !legal(name)).cloned();
     wrong.map_or(Ok(program), |wrong| Err(format!("\"{}\" is no rule name", quoted(wrong.as_bytes()))))
 }
