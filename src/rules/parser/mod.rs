@@ -1,7 +1,7 @@
 //! The parser: statements in, [`Definitions`], [`Preferences`] and [`Diagnostic`]s out.
 //!
-//! *Does:* follows conditions ([`conditions`]) and `include`, and reads each statement by the one table of [`directives`];
-//! when all is read, [`Parser::finish`] replaces tags and expands globs in metas.
+//! *Does:* follows conditions and `include`, and reads each statement by one table of directives; when all is read,
+//! [`Parser::finish`] replaces tags and expands globs in metas.
 //! *Guarantees:* a statement that is not understood has no effect but a diagnostic. A rule that is not understood leaves an
 //! earlier one of its name as it was; without such it is known and never hits. All is bounded: files by [`source`], rules by
 //! [`RULES_MAX`], includes by [`INCLUDE_DEPTH_MAX`] and [`INCLUDES_MAX`], each file is read once.
