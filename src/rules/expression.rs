@@ -144,14 +144,15 @@ impl Program<String> {
     /// Reads an expression. The error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parser = Parser { operations: Vec::new(), pending: Vec::new(), operand_next: true };
-        let mut rest = text.trim_ascii_start();
+        let mut rest = text;
         for _ in 0..TOKENS_MAX {
+            rest = without_meaning(rest);
             if rest.is_empty() {
                 return parser.finish();
             }
             let (token, after) = token(rest)?;
             parser.push(token)?;
-            rest = after.trim_ascii_start();
+            rest = after;
         }
         Err(format!("more than {TOKENS_MAX} tokens"))
     }
@@ -173,6 +174,39 @@ impl Program<String> {
         }
         self.operations = expanded;
         true
+    }
+}
+
+impl<N> Program<N> {
+    /// Would it divide by zero with every name at 0? The language refuses such a rule. What `&&`, `||` and `? :` don't ask
+    /// for is not divided.
+    pub fn divides_by_zero(&self) -> bool {
+        let mut stack: Vec<(f64, bool)> = Vec::new();
+        for operation in &self.operations {
+            let result = match operation {
+                Operation::Number(number) => (*number, false),
+                Operation::Name(_) => (0.0, false),
+                Operation::Apply(operator) => {
+                    let (b, b_divides) = stack.pop().unwrap_or_default();
+                    let (a, a_divides) = if operator.unary() { (0.0, false) } else { stack.pop().unwrap_or_default() };
+                    match operator {
+                        Operator::And if a == 0.0 => (a, a_divides),
+                        Operator::Or if a != 0.0 => (a, a_divides),
+                        Operator::Choose => {
+                            let (chooses, divides) = stack.pop().unwrap_or_default();
+                            let (value, chosen) = if chooses != 0.0 { (a, a_divides) } else { (b, b_divides) };
+                            (value, divides || chosen)
+                        }
+                        _ => {
+                            let divides = *operator == Operator::Divide && b == 0.0;
+                            (operator.apply(a, b), divides || a_divides || b_divides)
+                        }
+                    }
+                }
+            };
+            stack.push(result);
+        }
+        stack.pop().is_some_and(|(_, divides)| divides)
     }
 }
 
@@ -313,17 +347,33 @@ impl Parser {
     }
 }
 
+/// Text from its first character on that can mean something. The language passes over white space, a single `=`, `&` or
+/// `|`, quotation marks and the like without a word; characters of Perl's that could do harm it refuses.
+fn without_meaning(text: &str) -> &str {
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let means = character.is_ascii_alphanumeric() || "_.$@%;{}".contains(character);
+        if means || SYMBOLS.iter().any(|symbol| rest.starts_with(symbol)) {
+            break;
+        }
+        rest = rest.get(character.len_utf8()..).unwrap_or_default();
+    }
+    rest
+}
+
 /// The first token and what follows. A function with its argument is one token.
 fn token(text: &str) -> Result<(Token<'_>, &str), String> {
+    let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let (run, rest) = text.split_at(end);
+    if run.contains(|c: char| c.is_ascii_digit() || c == '.') {
+        // Signs and digits in one run are no number to the language: it wants white space between.
+        let legal = run.starts_with(|c: char| c.is_ascii_digit()) && run.ends_with(|c: char| c.is_ascii_digit());
+        let number = run.parse().ok().filter(|_| legal).ok_or_else(|| format!("\"{run}\" is no number"))?;
+        return Ok((Token::Number(number), rest));
+    }
     if let Some(symbol) = SYMBOLS.iter().find(|symbol| text.starts_with(**symbol)) {
         let (symbol, rest) = text.split_at(symbol.len());
         return Ok((Token::Symbol(symbol), rest));
-    }
-    if text.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-        let (word, rest) = text.split_at(end);
-        let number = word.parse().map_err(|_| format!("\"{word}\" is no number"))?;
-        return Ok((Token::Number(number), rest));
     }
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | ':'))).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
@@ -356,7 +406,7 @@ mod tests {
     fn expressions_mean_what_perl_means() {
         for (text, expected) in [
             ("1 + 2 * 3", 7.0),
-            ("(1+2)*3", 9.0),
+            ("(1 + 2)*3", 9.0),
             ("A + B >= 3", 1.0),
             ("A&&!C", 1.0),
             ("!A || B", 2.0),
@@ -376,6 +426,9 @@ mod tests {
             ("plugin(X::Y) > 2", 1.0),
             ("plugin ( X::Y )", 3.0),
             ("(((((A)))))", 1.0),
+            ("A +-B", -1.0),
+            ("\"A\" &&& B,", 2.0),
+            ("~A < = 2 \\", 1.0),
             ("A ? B : C", 2.0),
             ("C ? A : B ? 5 : 6", 5.0),
             ("(A > B ? 5 : 6) + 1", 7.0),
@@ -383,6 +436,22 @@ mod tests {
             ("A^A||B", 2.0),
         ] {
             assert_eq!(value(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn divisions_by_zero_are_seen() {
+        for (text, expected) in [
+            ("A / B", true),
+            ("A / 2", false),
+            ("A && A / B", false),
+            ("A || A / B", true),
+            ("1 || A / B", false),
+            ("A ? B / C : 1", false),
+            ("1 ? B / C : 1", true),
+            ("!(A / (B + 1)) + 1 / C", true),
+        ] {
+            assert_eq!(Program::parse(text).map(|program| program.divides_by_zero()), Ok(expected), "{text}");
         }
     }
 

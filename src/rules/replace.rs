@@ -96,10 +96,10 @@ impl ReplaceTags {
         let between = self.take_out(&mut text, b"inter ", &self.between);
         let mut pieces = pieces(&text);
         if let Some(before) = before {
-            pieces.iter_mut().try_for_each(|piece| self.surround(piece, before, b"", false))?;
+            self.surround_all(&mut pieces, before, b"", false)?;
         }
         if let Some(after) = after {
-            pieces.iter_mut().try_for_each(|piece| self.surround(piece, b"", after, true))?;
+            self.surround_all(&mut pieces, b"", after, true)?;
         }
         if let Some(between) = between {
             pieces.iter_mut().filter(|piece| piece.is_empty()).for_each(|piece| *piece = Cow::Borrowed(between));
@@ -142,9 +142,27 @@ impl ReplaceTags {
         Some((at, rest.get(..length)?))
     }
 
-    /// Puts text around the first tag of a piece, or around all.
-    fn surround(&self, piece: &mut Cow<[u8]>, before: &[u8], after: &[u8], all: bool) -> Result<(), ReplaceError> {
-        let mut rest: &[u8] = piece;
+    /// Puts text around the first tag of each piece, or around all.
+    fn surround_all(
+        &self,
+        pieces: &mut [Cow<[u8]>],
+        before: &[u8],
+        after: &[u8],
+        all: bool,
+    ) -> Result<(), ReplaceError> {
+        let mut octets = 0;
+        for piece in pieces {
+            *piece = Cow::Owned(self.surround(piece, before, after, all)?);
+            octets += piece.len();
+            if octets > PATTERN_OCTETS_MAX {
+                return Err(ReplaceError::TooLong);
+            }
+        }
+        Ok(())
+    }
+
+    fn surround(&self, piece: &[u8], before: &[u8], after: &[u8], all: bool) -> Result<Vec<u8>, ReplaceError> {
+        let mut rest = piece;
         let mut out = Vec::new();
         while let Some((at, name)) = self.tag(rest) {
             let end = at + self.start.len() + name.len() + self.end.len();
@@ -160,8 +178,7 @@ impl ReplaceTags {
             }
         }
         out.extend_from_slice(rest);
-        *piece = Cow::Owned(out);
-        Ok(())
+        Ok(out)
     }
 }
 
@@ -255,7 +272,7 @@ fn put_together(text: &[u8], flags: &[u8]) -> Option<Box<[u8]>> {
 }
 
 /// Does this octet stand in the text without a backslash before it?
-fn stands_bare(text: &[u8], octet: u8) -> bool {
+pub fn stands_bare(text: &[u8], octet: u8) -> bool {
     let mut escaped = false;
     text.iter().any(|found| {
         let bare = !escaped && *found == octet;

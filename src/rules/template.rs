@@ -152,10 +152,12 @@ fn unescape(text: &str) -> String {
 fn pieces(text: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let (mut plain, mut rest) = (String::new(), text);
+    // Looked for once: the search for the end of an argument would else be repeated for each that has none.
+    let last_end = text.rfind(")_");
     while let Some(at) = rest.find('_') {
         let (before, from) = rest.split_at(at);
         plain.push_str(before);
-        match tag(from) {
+        match tag(from, last_end >= Some(text.len() - from.len())) {
             Some((tag, after)) => {
                 pieces.push(Piece::Text(std::mem::take(&mut plain).into()));
                 pieces.push(tag);
@@ -173,17 +175,16 @@ fn pieces(text: &str) -> Vec<Piece> {
     pieces
 }
 
-/// `_NAME_` or `_NAME(argument)_`, and what follows.
-fn tag(text: &str) -> Option<(Piece, &str)> {
+/// `_NAME_` or, where arguments may end, `_NAME(argument)_`, and what follows.
+fn tag(text: &str, arguments: bool) -> Option<(Piece, &str)> {
     let inner = text.strip_prefix('_')?;
     let run = inner.find(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')).unwrap_or(inner.len());
     let (run, rest) = inner.split_at(run);
     let legal =
         |name: &str| name.starts_with(|c: char| c.is_ascii_uppercase()) && !name.contains("__") && !name.ends_with('_');
-    if let Some((argument, rest)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(")_")) {
-        if legal(run) {
-            return Some((Piece::Tag(run.into(), Some(argument.into())), rest));
-        }
+    let argument = rest.strip_prefix('(').filter(|_| arguments).and_then(|rest| rest.split_once(")_"));
+    if let Some((argument, rest)) = argument.filter(|_| legal(run)) {
+        return Some((Piece::Tag(run.into(), Some(argument.into())), rest));
     }
     // The longest name that an underscore follows: none in it is doubled.
     let end = run.find("__").unwrap_or_else(|| run.rfind('_').unwrap_or(0));
@@ -264,10 +265,8 @@ impl Tags<'_> {
 
     /// `Yes` or `No`, or the texts that stand for them.
     fn yes_or_no(&self, argument: Option<&str>) -> String {
-        let (yes, no) = match argument.map(|argument| argument.split_once(',').unwrap_or((argument, "No"))) {
-            Some(texts) => texts,
-            None => ("Yes", "No"),
-        };
+        let texts = argument.map(|argument| argument.split_once(',').unwrap_or((argument, "No")));
+        let (yes, no) = texts.unwrap_or(("Yes", "No"));
         if self.spam { yes.to_owned() } else { no.to_owned() }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! *Names:* `whitelist` and `blacklist` in a name are read as `welcomelist` and `blocklist`.
 
+use std::fmt;
+
 use super::{Outcome, Parser};
 use crate::rules::source::Statement;
 
@@ -115,8 +117,8 @@ const DIRECTIVES: [(&str, Read); 103] = [
 ];
 
 /// Why a directive has no meaning here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
     /// There is no classifier that learns, and no reputation by address.
     Learning,
     /// Mail is not altered, and no report is attached.
@@ -131,6 +133,20 @@ enum Reason {
     Checks,
     /// It is for the authors of a rule set.
     Authors,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Learning => "nothing is learned from mail",
+            Reason::Report => "mail is not altered, and no report is attached",
+            Reason::Network => "look-ups follow the server's own configuration",
+            Reason::Services => "checksum services are not asked, nothing is reported to them",
+            Reason::Process => "processes, files and users are the server's own",
+            Reason::Checks => "checks that are not made",
+            Reason::Authors => "for the authors of rules",
+        })
+    }
 }
 
 /// Directives without meaning here, by name or, with `*`, by how it begins.
@@ -219,8 +235,9 @@ fn read_renamed(parser: &mut Parser, statement: &Statement) -> Outcome {
     if let Some((_, read)) = known.ok().and_then(|at| DIRECTIVES.get(at)) {
         return read(parser, statement);
     }
-    if without_meaning(directive).is_none() {
-        parser.diagnostics.add_directive(directive, &statement.span);
+    match without_meaning(directive) {
+        Some(reason) => *parser.accepted.entry(reason).or_default() += 1,
+        None => parser.diagnostics.add_directive(directive, &statement.span),
     }
     Ok(())
 }

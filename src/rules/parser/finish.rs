@@ -14,16 +14,16 @@ use crate::rules::replace::ReplaceTags;
 
 /// The most names that all globs in metas expand to.
 pub const EXPANDED_NAMES_MAX: usize = 200_000;
-/// The most globs that are told apart.
-const GLOBS_MAX: usize = 200;
+/// The most steps that matching globs may take, counted as octets of all names times octets of a glob.
+const GLOB_STEPS_MAX: usize = 500_000_000;
 
 impl Parser {
     /// Ends the reading.
     pub fn finish(self) -> Loaded {
-        let Parser { mut definitions, preferences, mut diagnostics, mut replace, replace_rules, .. } = self;
+        let Parser { mut definitions, preferences, mut diagnostics, mut replace, replace_rules, accepted, .. } = self;
         replace_tags(&mut definitions, &mut replace, replace_rules, &mut diagnostics);
         expand_globs(&mut definitions, &mut diagnostics);
-        Loaded { definitions, preferences, diagnostics }
+        Loaded { definitions, preferences, diagnostics, accepted }
     }
 }
 
@@ -64,34 +64,57 @@ fn pattern_of(test: &mut Test) -> Option<&mut Written> {
 
 /// Globs stand for the rules there are, without the one in which they stand.
 fn expand_globs(definitions: &mut Definitions, diagnostics: &mut Diagnostics) {
-    let mut all: Vec<String> = definitions.rules.iter().map(|rule| rule.name.to_string()).collect();
-    all.sort_unstable();
-    let mut known: HashMap<String, Vec<String>> = HashMap::new();
-    let mut left = EXPANDED_NAMES_MAX;
+    let mut names: Vec<String> = definitions.rules.iter().map(|rule| rule.name.to_string()).collect();
+    names.sort_unstable();
+    let octets = names.iter().map(String::len).sum();
+    let mut globs = Globs { names, octets, found: HashMap::new(), steps: 0, expanded: 0 };
     for rule in &mut definitions.rules {
         let Test::Meta(program) = &mut rule.test else { continue };
         if !program.names().any(|name| glob_of(name).is_some()) {
             continue;
         }
-        let expanded = program.expand(|name| {
-            let pattern = glob_of(name)?;
-            if known.len() >= GLOBS_MAX {
-                left = 0;
-            }
-            let found = (left > 0).then(|| {
-                known.entry(pattern.to_owned()).or_insert_with(|| {
-                    all.iter().filter(|name| glob(pattern.as_bytes(), name.as_bytes())).cloned().collect()
-                })
-            });
-            let found = found.map(|found| &**found).unwrap_or_default().iter();
-            let names: Vec<String> = found.filter(|found| **found != *rule.name).take(left).cloned().collect();
-            left = left.saturating_sub(names.len());
-            Some(names)
-        });
-        if !expanded || left == 0 {
-            let what = format!("{}: rules_matching stands for too many rules", rule.name);
+        let own = &rule.name;
+        let fits = program.expand(|name| Some(globs.expand(glob_of(name)?, own)));
+        if !fits || globs.exhausted() {
+            let what = format!("{own}: rules_matching stands for too many rules");
             diagnostics.add(Kind::Limit, &rule.span, what, NEVER_HITS);
             rule.test = Test::Never;
         }
+    }
+}
+
+/// What globs stand for.
+struct Globs {
+    /// All rules, sorted.
+    names: Vec<String>,
+    /// The length of all names.
+    octets: usize,
+    found: HashMap<String, Vec<String>>,
+    steps: usize,
+    expanded: usize,
+}
+
+impl Globs {
+    fn exhausted(&self) -> bool {
+        self.steps > GLOB_STEPS_MAX || self.expanded > EXPANDED_NAMES_MAX
+    }
+
+    /// What a glob stands for in the rule of this name.
+    fn expand(&mut self, pattern: &str, own: &str) -> Vec<String> {
+        if !self.found.contains_key(pattern) {
+            self.steps = self.steps.saturating_add(self.octets.saturating_mul(pattern.len()));
+            if self.exhausted() {
+                return Vec::new();
+            }
+            let matching = self.names.iter().filter(|name| glob(pattern.as_bytes(), name.as_bytes()));
+            let matching = matching.cloned().collect();
+            self.found.insert(pattern.to_owned(), matching);
+        }
+        let found = self.found.get(pattern).map(Vec::as_slice).unwrap_or_default();
+        self.expanded = self.expanded.saturating_add(found.len());
+        if self.exhausted() {
+            return Vec::new();
+        }
+        found.iter().filter(|name| *name != own).cloned().collect()
     }
 }

@@ -6,6 +6,8 @@ use crate::rules::source::{self, Statement};
 
 /// The most named lists of one kind.
 const LISTS_MAX: usize = 10_000;
+/// The most removals of hosts, counted for each list.
+const REMOVALS_MAX: usize = 1_000_000;
 
 fn missing() -> Problem {
     Problem::value("a value is missing")
@@ -121,6 +123,10 @@ impl Parser {
         let lists = self.preferences.uri_hosts.iter_mut();
         for (_, hosts_of) in lists.filter(|(name, _)| list.as_ref().is_none_or(|list| list == *name)) {
             for word in source::words(hosts) {
+                self.removals = self.removals.saturating_add(1);
+                if self.removals > REMOVALS_MAX {
+                    return Err(Problem::value("too many hosts are removed"));
+                }
                 let host = word.strip_prefix(b"!").unwrap_or(word).to_ascii_lowercase();
                 hosts_of.remove(&*host);
             }

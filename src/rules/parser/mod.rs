@@ -1,7 +1,7 @@
 //! The parser: statements in, [`Definitions`], [`Preferences`] and [`Diagnostic`]s out.
 //!
-//! *Does:* follows conditions ([`conditions`]) and `include`, and reads each statement by the one table of [`directives`];
-//! when all is read, [`Parser::finish`] replaces tags and expands globs in metas.
+//! *Does:* follows conditions and `include`, and reads each statement by one table of directives; when all is read,
+//! [`Parser::finish`] replaces tags and expands globs in metas.
 //! *Guarantees:* a statement that is not understood has no effect but a diagnostic. A rule that is not understood leaves an
 //! earlier one of its name as it was; without such it is known and never hits. All is bounded: files by [`source`], rules by
 //! [`RULES_MAX`], includes by [`INCLUDE_DEPTH_MAX`] and [`INCLUDES_MAX`], each file is read once.
@@ -18,11 +18,12 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use conditions::Conditions;
+pub use directives::Reason;
 
 use crate::rules::definition::{Definition, Definitions, Settings, Test, UriCriterion};
 use crate::rules::diagnostic::{Diagnostic, Diagnostics, Kind, Span, quoted};
@@ -77,6 +78,9 @@ pub struct Parser {
     /// What `uri_detail` rules ask: it adds up over lines.
     uri_details: HashMap<Arc<str>, Vec<UriCriterion>>,
     files: Files,
+    /// How many hosts were removed from lists.
+    removals: usize,
+    accepted: BTreeMap<Reason, usize>,
     /// The rest of the file is for another version.
     skip_file: bool,
 }
@@ -99,6 +103,8 @@ pub struct Loaded {
     pub preferences: Preferences,
     /// Findings.
     pub diagnostics: Diagnostics,
+    /// How many lines were read that have no meaning here, by why.
+    pub accepted: BTreeMap<Reason, usize>,
 }
 
 impl Loaded {

@@ -14,12 +14,17 @@ use crate::rules::definition::{
 };
 use crate::rules::diagnostic::{Kind, quoted};
 use crate::rules::expression::Program;
+use crate::rules::replace;
 use crate::rules::source::{self, Statement, is_space};
 
 /// The longest argument of an eval, in octets.
 const ARGUMENT_OCTETS_MAX: usize = 4 << 10;
 /// The most arguments of an eval.
 const ARGUMENTS_MAX: usize = 64;
+/// The most questions of one line of `uri_detail`.
+const CRITERIA_MAX: usize = 64;
+/// The most tags in one pattern.
+const TAGS_MAX: usize = 64;
 /// The longest tag name, in octets.
 const TAG_OCTETS_MAX: usize = 64;
 
@@ -99,13 +104,18 @@ fn bad_pattern(what: impl Into<String>) -> Problem {
     Problem { kind: Kind::Pattern, ..dead(what) }
 }
 
-/// A pattern must begin like one: `/`, or `m` or `qr` and a delimiter.
+/// A pattern must have delimiters, and its text none of them bare: else the rule is refused, as what was meant is unsure.
 fn pattern(written: &[u8]) -> Result<Written, Problem> {
-    let delimiter = match written.strip_prefix(b"m").or_else(|| written.strip_prefix(b"qr")) {
-        Some(rest) => rest.first().filter(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'\\'))),
-        None => written.first().filter(|b| **b == b'/'),
-    };
-    delimiter.map(|_| written.into()).ok_or_else(|| bad_pattern("its delimiters are missing"))
+    let (text, flags) = replace::take_apart(written).ok_or_else(|| bad_pattern("its delimiters are missing"))?;
+    if let Some(flag) = flags.iter().find(|flag| !b"msixnpadlu".contains(flag)) {
+        return Err(bad_pattern(format!("the flag \"{}\" is not allowed", flag.escape_ascii())));
+    }
+    let closing = written.get(written.len().saturating_sub(flags.len() + 1)).copied().unwrap_or(b'/');
+    let paired = matches!(closing, b'}' | b')' | b']');
+    match !paired && replace::stands_bare(text, closing) {
+        true => Err(bad_pattern("its delimiter stands in it without a backslash")),
+        false => Ok(written.into()),
+    }
 }
 
 /// What stands behind `meta NAME`.
@@ -113,6 +123,9 @@ fn meta(text: &[u8]) -> Result<Program<String>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "the expression is not ASCII".to_owned())?;
     let program = Program::parse(text)?;
     let legal = |name: &String| is_rule_name(name.as_bytes()) || glob_of(name).is_some();
+    if program.divides_by_zero() {
+        return Err("it may divide by zero".into());
+    }
     let wrong = program.names().find(|name| !legal(name)).cloned();
     wrong.map_or(Ok(program), |wrong| Err(format!("\"{}\" is no rule name", quoted(wrong.as_bytes()))))
 }
@@ -296,17 +309,23 @@ fn mime_header(rest: &[u8]) -> Result<MimeHeaderTest, Problem> {
     Ok(MimeHeaderTest { field, raw, pattern, negated, if_unset: if_unset.unwrap_or_default().into() })
 }
 
-/// `key =~ /re/ key !~ m{re} ...`.
+/// `key =~ /re/ key !~ m,re, ...`. What is not of this form between them is passed over, as in the language: there a
+/// pattern in brackets is none.
 fn uri_criteria(text: &[u8]) -> Result<Vec<UriCriterion>, Problem> {
     let mut criteria = Vec::new();
     let mut rest = text;
-    while !rest.is_empty() {
-        let (key, negated, after) = comparison(rest).ok_or_else(|| dead("it is not key =~ /pattern/"))?;
+    for _ in 0..CRITERIA_MAX {
+        let Some(at) = memchr::memchr(b'~', rest) else { break };
+        let (before, after) = rest.split_at_checked(at).unwrap_or((rest, b""));
+        rest = after.get(1..).unwrap_or_default();
+        let Some((operator @ (b'=' | b'!'), key)) = before.split_last() else { continue };
+        let key = source::trim(key).rsplit(|b| !(b.is_ascii_alphanumeric() || *b == b'_')).next().unwrap_or_default();
+        let written = rest.get(rest.iter().position(|b| !is_space(b)).unwrap_or(rest.len())..).unwrap_or_default();
+        let Some(end) = pattern_end(written).filter(|_| !key.is_empty()) else { continue };
         let key = uri_key(key).ok_or_else(|| dead(format!("\"{}\" is nothing that a URI has", quoted(key))))?;
-        let end = pattern_end(after).ok_or_else(|| bad_pattern("a pattern does not end"))?;
-        let (written, after) = after.split_at_checked(end).unwrap_or((after, b""));
-        criteria.push(UriCriterion { key, negated, pattern: pattern(written)? });
-        rest = source::trim(after);
+        let (written, after) = written.split_at_checked(end).unwrap_or((written, b""));
+        criteria.push(UriCriterion { key, negated: *operator == b'!', pattern: pattern(written)? });
+        rest = after;
     }
     if criteria.is_empty() { Err(dead("it asks for nothing")) } else { Ok(criteria) }
 }
@@ -353,7 +372,7 @@ pub(super) fn tags(test: &Test) -> (Vec<Box<str>>, bool) {
         let rest = pattern.get(at + 2..).unwrap_or_default();
         let tag = rest.iter().take(TAG_OCTETS_MAX).position(|b| *b == b'}').and_then(|end| rest.get(..end));
         let tag = tag.filter(|tag| !escaped && is_tag(tag)).map(|tag| String::from_utf8_lossy(tag).into());
-        uses.extend(tag.filter(|tag| !uses.contains(tag)));
+        uses.extend(tag.filter(|tag| uses.len() < TAGS_MAX && !uses.contains(tag)));
     }
     (uses, names_tag(pattern))
 }

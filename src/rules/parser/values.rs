@@ -8,7 +8,7 @@ use crate::rules::source::Statement;
 use super::conditions::Load;
 
 /// The most entries of a short list of words.
-const WORDS_MAX: usize = 1_000;
+const WORDS_MAX: usize = 100;
 
 impl Parser {
     /// Settings that are on or off.

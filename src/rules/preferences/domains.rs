@@ -5,6 +5,9 @@ use std::collections::HashSet;
 /// The longest domain that is looked up, in octets.
 pub const DOMAIN_OCTETS_MAX: usize = 255;
 
+/// The most domains with wildcards.
+pub const WILD_MAX: usize = 1_000;
+
 /// Names in lower case.
 pub type Names = HashSet<Box<[u8]>>;
 
@@ -16,17 +19,21 @@ pub struct DomainSet {
 }
 
 impl DomainSet {
-    /// Adds a domain. False if it has other characters than a domain and wildcards have.
+    /// Adds a domain. False if it has other characters than a domain and wildcards
+    /// have, or there are too many with wildcards.
     pub fn add(&mut self, domain: &[u8]) -> bool {
         let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'*' | b'?');
         if domain.is_empty() || domain.len() > DOMAIN_OCTETS_MAX || !domain.iter().all(legal) {
             return false;
         }
         let domain: Box<[u8]> = domain.to_ascii_lowercase().into();
-        match domain.iter().any(|b| matches!(b, b'*' | b'?')) {
-            true if self.wild.contains(&domain) => {}
-            true => self.wild.push(domain),
-            false => drop(self.exact.insert(domain)),
+        if !domain.iter().any(|b| matches!(b, b'*' | b'?')) {
+            self.exact.insert(domain);
+        } else if !self.wild.contains(&domain) {
+            if self.wild.len() >= WILD_MAX {
+                return false;
+            }
+            self.wild.push(domain);
         }
         true
     }
