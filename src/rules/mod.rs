@@ -12,12 +12,14 @@
 pub mod compile;
 pub mod definition;
 pub mod diagnostic;
+pub mod evals;
 pub mod evaluate;
 pub mod evidence;
 pub mod expression;
 pub mod octets;
 pub mod parser;
 pub mod pattern;
+pub mod relays;
 pub mod report;
 pub mod source;
 #[cfg(test)]

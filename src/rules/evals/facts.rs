@@ -44,7 +44,8 @@ pub fn spaced(text: &[u8]) -> Vec<u8> {
 
 /// An address ends in this domain, or in one that only has more before a hyphen or a dot.
 pub fn ends_in(address: &[u8], domain: &[u8]) -> bool {
-    let Some((before, end)) = address.len().checked_sub(domain.len()).and_then(|at| address.split_at_checked(at)) else {
+    let Some((before, end)) = address.len().checked_sub(domain.len()).and_then(|at| address.split_at_checked(at))
+    else {
         return false;
     };
     let glued = before.last().is_some_and(|octet| octet.is_ascii_alphanumeric() || *octet == b'_');

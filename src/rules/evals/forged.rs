@@ -185,9 +185,8 @@ fn came_from_yahoo(facts: &Facts) -> bool {
 
 /// `check_for_forged_juno_received_headers()`. Without X-Originating-IP nothing counts as genuine.
 pub fn forged_juno(facts: &Facts) -> bool {
-    static OWN: LazyLock<Marks> = LazyLock::new(|| {
-        Marks::new(&["from{~}{b}{juno|untd}.com{~}{[|(}{_ip}{]|)}{~}by", " cookie.{juno|untd}.com "])
-    });
+    static OWN: LazyLock<Marks> =
+        LazyLock::new(|| Marks::new(&["from{~}{b}{juno|untd}.com{~}{[|(}{_ip}{]|)}{~}by", " cookie.{juno|untd}.com "]));
     if !ends_in(&facts.text("From:addr"), b"juno.com") || gated_through_received_hdr_remover(facts) {
         return false;
     }
@@ -207,10 +206,12 @@ pub fn forged_gmail(facts: &Facts) -> bool {
     });
     let [moved, submitted] = &*OWN;
     let long = |selector: &str| facts.text(selector).len() >= STATE_OCTETS_MIN;
-    ends_in(&facts.text("From:addr"), b"gmail.com")
-        && !moved.in_text(&facts.text("X-Received"))
-        && !submitted.in_text(&facts.text("Received"))
-        && !(long("X-Gm-Message-State") && long("X-Google-Smtp-Source"))
+    let genuine = || {
+        moved.in_text(&facts.text("X-Received"))
+            || submitted.in_text(&facts.text("Received"))
+            || long("X-Gm-Message-State") && long("X-Google-Smtp-Source")
+    };
+    ends_in(&facts.text("From:addr"), b"gmail.com") && !genuine()
 }
 
 /// `check_for_fake_aol_relay_in_rcvd()`.

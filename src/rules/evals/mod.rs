@@ -5,3 +5,5 @@ pub mod facts;
 pub mod forged;
 pub mod relays;
 pub mod senders;
+#[cfg(test)]
+mod tests;

@@ -76,9 +76,7 @@ pub fn from_domain_in_received(facts: &Facts, domain: &str, desired: bool) -> bo
     let from = facts.text("From:addr").to_ascii_lowercase();
     let wanted = domain.to_ascii_lowercase();
     let names = memchr::memmem::find_iter(&from, &wanted).any(|at| starts_word(&from, at));
-    let within = |name: &[u8]| {
-        name.strip_suffix(domain).is_some_and(|before| starts_word(name, before.len()))
-    };
+    let within = |name: &[u8]| name.strip_suffix(domain).is_some_and(|before| starts_word(name, before.len()));
     names && desired == facts.relays.all().iter().any(|relay| within(&relay.rdns) && within(&relay.by))
 }
 
@@ -136,7 +134,8 @@ pub fn mismatches(facts: &Facts) -> Mismatches {
             newer = None;
         }
         found.ip_helo = found.ip_helo.saturating_add(u32::from(is_far_helo(relay)));
-        let forged = previous.is_some_and(|name| is_host(&name) && by != name && !(by == b"msn.com" && name == b"hotmail.com"));
+        let forged =
+            previous.is_some_and(|name| is_host(&name) && by != name && !(by == b"msn.com" && name == b"hotmail.com"));
         found.from = found.from.saturating_add(u32::from(forged));
     }
     found

@@ -78,7 +78,8 @@ pub fn outlook_message_id(facts: &Facts) -> bool {
     const NEAR: f64 = 250.0;
     let Some(token) = outlook_token(&facts.text("MESSAGEID")) else { return false };
     // Half of the octets of a FILETIME, 100 ns since 1601.
-    let expected = |time: Option<i64>| (time.unwrap_or_default() as f64 * 0.002_328_306_436_538_7 + 27_111_902.832_984_9).trunc();
+    let expected =
+        |time: Option<i64>| (time.unwrap_or_default() as f64 * 0.002_328_306_436_538_7 + 27_111_902.832_984_9).trunc();
     let far = |time: Option<i64>| (f64::from(token) - expected(time)).abs() >= NEAR;
     far(parse(&facts.text("Date"))) && far(date_in(oldest(&facts.text("Received"))))
 }

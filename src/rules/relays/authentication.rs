@@ -45,9 +45,7 @@ static SIGNS: LazyLock<[Sign; 4]> = LazyLock::new(|| {
         },
         Sign {
             needs: Mark::AuthenticatedAs,
-            shape: Shape::new(
-                ") by {_.} ({_1-2#}.{_1-1#}.{_3-3#}{.{_1-3#}|}) (authenticated as {_.}) id ",
-            ),
+            shape: Shape::new(") by {_.} ({_1-2#}.{_1-1#}.{_3-3#}{.{_1-3#}|}) (authenticated as {_.}) id "),
             named: |_| b"CriticalPath".to_vec(),
         },
         Sign {
@@ -67,11 +65,7 @@ static SIGNS: LazyLock<[Sign; 4]> = LazyLock::new(|| {
 });
 
 static GMAIL: LazyLock<[Shape; 2]> = LazyLock::new(|| {
-    [
-        " by mx.google.com with ESMTPS id {second}",
-        "(version={first^ } cipher={second^)})",
-    ]
-    .map(Shape::new)
+    [" by mx.google.com with ESMTPS id {second}", "(version={first^ } cipher={second^)})"].map(Shape::new)
 });
 
 static COURIER: LazyLock<Shape> =
@@ -86,7 +80,9 @@ pub fn authentication(field: &[u8], steps: &mut Steps) -> Vec<u8> {
     if let Some(gmail) = gmail(field, steps) {
         return gmail;
     }
-    if Mark::Auth.is_in(field) && let Some(found) = COURIER.matches(field, steps) {
+    if Mark::Auth.is_in(field)
+        && let Some(found) = COURIER.matches(field, steps)
+    {
         return first(&found).to_vec();
     }
     if Mark::Authenticated.is_in(field) && is_sendmail(field) {

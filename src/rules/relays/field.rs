@@ -116,9 +116,8 @@ fn from<'t>(rest: &'t [u8], read: &mut Read<'t>, steps: &mut Steps) -> Option<Me
     if let Some(meaning) = first(&formats::WEB, rest, read, steps) {
         return Some(meaning);
     }
-    let family = formats::FAMILIES
-        .iter()
-        .find(|family| family.marks.iter().any(|mark| mark.find(rest, steps).is_some()));
+    let family =
+        formats::FAMILIES.iter().find(|family| family.marks.iter().any(|mark| mark.find(rest, steps).is_some()));
     let by_mta = family.and_then(|family| first(&family.formats, rest, read, steps));
     let meaning = by_mta.or_else(|| first(&formats::GENERAL, rest, read, steps));
     if meaning.is_none() && matches!(read.helo.as_slice(), b"" | b"0") {
@@ -165,7 +164,8 @@ fn take<'t>(found: &Found<'t>, read: &mut Read<'t>) {
 /// `helo=` and `ident=`. What stands behind the first is not looked through for the second.
 fn parameters(rest: &[u8], read: &mut Read) {
     let mut left = rest.to_vec();
-    let places = |(start, end): (usize, usize)| Some((start, word(rest.get(end..)?))).filter(|(_, helo)| !helo.is_empty());
+    let places =
+        |(start, end): (usize, usize)| Some((start, word(rest.get(end..)?))).filter(|(_, helo)| !helo.is_empty());
     if let Some((start, helo)) = Mark::HeloIs.places(rest).find_map(places) {
         let end = start.saturating_add(b"helo=".len()).saturating_add(helo.len());
         left.drain(start..end.min(left.len()));
@@ -191,7 +191,8 @@ fn interpret<'t>(meaning: Meaning, rest: &'t [u8], read: &mut Read<'t>, steps: &
             read.looked_up = read.rdns != b"unknown";
         }
         Meaning::Xmail => {
-            let bracketed = |mark: Mark| mark.behind(rest).map(word).find_map(|word| word.get(..memchr::memrchr(b'>', word)?));
+            let bracketed =
+                |mark: Mark| mark.behind(rest).map(word).find_map(|word| word.get(..memchr::memrchr(b'>', word)?));
             read.id = bracketed(Mark::XmailId).filter(|id| !id.is_empty()).unwrap_or(read.id);
             let path = bracketed(Mark::XmailFrom).filter(|path| !path.is_empty());
             read.envfrom = path.map(<[u8]>::to_vec).or(read.envfrom.take());

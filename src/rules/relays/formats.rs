@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use super::shape::Shape;
+use Meaning::{Fetched, Hotmail, Ignored, Looked, LookedIdent, Odd, Qmail, Relay, Scanner, Xmail};
 
 /// What a field means that has a known format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +77,6 @@ fn family(marks: &[&'static str], formats: Vec<Format>) -> Family {
     Family { marks: marks.iter().map(|mark| Shape::new(mark)).collect(), formats }
 }
 
-use Meaning::{Fetched, Hotmail, Ignored, Looked, LookedIdent, Odd, Qmail, Relay, Scanner, Xmail};
-
 /// Web mail: tried before all others.
 pub static WEB: LazyLock<Vec<Format>> = LazyLock::new(|| {
     vec![
@@ -109,10 +108,7 @@ pub static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
         family(&["[XMail "], vec![format(Xmail, "{helo} ({[|}{ip}{]|}:{_#}) by {by}{ ({_})|} with [XMail")]),
         family(
             &["(ecelerity{b}"],
-            vec![
-                format(Relay, "([{ip}:{_#}] helo={helo}) by {by} "),
-                format(Relay, "{_} ([{ip}:{_#}]) by {by} "),
-            ],
+            vec![format(Relay, "([{ip}:{_#}] helo={helo}) by {by} "), format(Relay, "{_} ([{ip}:{_#}]) by {by} ")],
         ),
         family(
             &["Exim"],
@@ -126,10 +122,7 @@ pub static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
         ),
         family(
             &[" (Postfix) with"],
-            vec![
-                format(Looked, "{helo} ({rdns} [{ip}]) by {by} "),
-                format(Looked, "{helo} ({rdns}[{ip}]) by {by} "),
-            ],
+            vec![format(Looked, "{helo} ({rdns} [{ip}]) by {by} "), format(Looked, "{helo} ({rdns}[{ip}]) by {by} ")],
         ),
         family(&["(Scalix SMTP Relay"], vec![format(Relay, "{helo} ({ |}{ip}) by {by}")]),
         family(&[" (Lotus Domino "], vec![format(Relay, "{helo} ([{ip}]) by {by} (Lotus")]),

@@ -86,7 +86,9 @@ mod tests {
 
     #[test]
     fn marks_have_their_texts() {
-        for (mark, text) in [(Mark::By, " by "), (Mark::HttpDav, "HTTP-DAV"), (Mark::IdentIs, "ident="), (Mark::XmailFrom, " from <")] {
+        for (mark, text) in
+            [(Mark::By, " by "), (Mark::HttpDav, "HTTP-DAV"), (Mark::IdentIs, "ident="), (Mark::XmailFrom, " from <")]
+        {
             let field = format!("x{}y", String::from_utf8_lossy(TEXTS[mark as usize]));
             assert!(mark.is_in(field.as_bytes()) && field.contains(text), "{mark:?}");
             assert_eq!(mark.behind(field.as_bytes()).collect::<Vec<_>>(), [b"y"]);

@@ -47,7 +47,8 @@ impl fmt::Debug for Net {
 
 impl Networks {
     fn loopback() -> Self {
-        let net = |first: Ipv6Addr, last: Ipv6Addr| Net { first: first.to_bits(), last: last.to_bits(), excluded: false };
+        let net =
+            |first: Ipv6Addr, last: Ipv6Addr| Net { first: first.to_bits(), last: last.to_bits(), excluded: false };
         let first = Ipv4Addr::new(127, 0, 0, 0).to_ipv6_mapped();
         let last = Ipv4Addr::new(127, 255, 255, 255).to_ipv6_mapped();
         Networks { nets: vec![net(first, last), net(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST)] }
@@ -219,14 +220,20 @@ mod tests {
         for (words, inside, outside) in cases {
             let mut networks = Networks::default();
             words.iter().for_each(|word| assert_eq!(networks.add(word), Ok(()), "{word}"));
-            inside.iter().for_each(|text| assert!(networks.contains(text.parse().expect("address")), "{text} {words:?}"));
-            outside.iter().for_each(|text| assert!(!networks.contains(text.parse().expect("address")), "{text} {words:?}"));
+            inside
+                .iter()
+                .for_each(|text| assert!(networks.contains(text.parse().expect("address")), "{text} {words:?}"));
+            outside
+                .iter()
+                .for_each(|text| assert!(!networks.contains(text.parse().expect("address")), "{text} {words:?}"));
         }
     }
 
     #[test]
     fn what_is_wrong_is_said() {
-        for word in ["", "!", "example.org", "256.1.1.1", "10.0.0.0/33", "::/129", "1.2.3.4.5", "10.0.0.0/0.255.0.0", "9-8"] {
+        for word in
+            ["", "!", "example.org", "256.1.1.1", "10.0.0.0/33", "::/129", "1.2.3.4.5", "10.0.0.0/0.255.0.0", "9-8"]
+        {
             assert_eq!(Networks::default().add(word), Err(NetworkError::Syntax), "{word}");
         }
         let mut networks = Networks::loopback();

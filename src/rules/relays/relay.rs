@@ -162,6 +162,7 @@ pub(super) fn bare_path(path: &[u8]) -> &[u8] {
 
 /// Fit to stand between brackets and blanks.
 pub(super) fn shown(text: &[u8]) -> Vec<u8> {
-    let strange = |octet: u8| matches!(octet, 0 | 9..=13 | b' ' | b'#' | b'[' | b']' | b'(' | b')' | b'<' | b'>' | b'|');
+    let strange =
+        |octet: u8| matches!(octet, 0 | 9..=13 | b' ' | b'#' | b'[' | b']' | b'(' | b')' | b'<' | b'>' | b'|');
     text.iter().map(|octet| if strange(*octet) { b'!' } else { *octet }).collect()
 }

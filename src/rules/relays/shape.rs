@@ -220,7 +220,9 @@ impl Matcher<'_, '_> {
             return false;
         }
         match step {
-            Step::Literal(literal) => self.follows(at, literal) && self.go(rest, then, at.saturating_add(literal.len())),
+            Step::Literal(literal) => {
+                self.follows(at, literal) && self.go(rest, then, at.saturating_add(literal.len()))
+            }
             Step::Not(literal) => !self.follows(at, literal) && self.go(rest, then, at),
             Step::Run(run) => self.run(run, rest, then, at),
             Step::Address(slot) => self.ends(address::ends(self.text, at), *slot, (rest, then, at)),
@@ -231,14 +233,18 @@ impl Matcher<'_, '_> {
                 let after = Then { steps: rest, then };
                 shapes.iter().any(|shape| self.go(shape, Some(&after), at))
             }
-            Step::Start(slot) => self.go(rest, then, at) && {
-                self.found.set_start(*slot, at);
-                true
-            },
-            Step::Stop(slot) => self.go(rest, then, at) && {
-                self.found.set_end(*slot, at);
-                true
-            },
+            Step::Start(slot) => {
+                self.go(rest, then, at) && {
+                    self.found.set_start(*slot, at);
+                    true
+                }
+            }
+            Step::Stop(slot) => {
+                self.go(rest, then, at) && {
+                    self.found.set_end(*slot, at);
+                    true
+                }
+            }
         }
     }
 
@@ -247,7 +253,8 @@ impl Matcher<'_, '_> {
     }
 
     fn is_edge(&self, at: usize) -> bool {
-        let word = |at: Option<usize>| at.and_then(|at| self.text.get(at)).is_some_and(|octet| address::is_word(*octet));
+        let word =
+            |at: Option<usize>| at.and_then(|at| self.text.get(at)).is_some_and(|octet| address::is_word(*octet));
         word(at.checked_sub(1)) != word(Some(at))
     }
 

@@ -46,9 +46,10 @@ pub fn is_only_names(field: &[u8]) -> bool {
     let Some(rest) = rest.get(b" by ".len()..).filter(|_| begins(rest, b" by ")) else { return false };
     let by = rest.iter().take_while(|octet| !matches!(octet, b' ' | b';')).count();
     let after = rest.get(by..).unwrap_or_default();
-    let address = name.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]")).is_some_and(|text| {
-        !text.is_empty() && text.iter().all(|octet| octet.is_ascii_digit() || *octet == b'.')
-    });
+    let address = name
+        .strip_prefix(b"[")
+        .and_then(|name| name.strip_suffix(b"]"))
+        .is_some_and(|text| !text.is_empty() && text.iter().all(|octet| octet.is_ascii_digit() || *octet == b'.'));
     by > 0 && !name.is_empty() && !address && (after.starts_with(b";") || after.starts_with(b" ;"))
 }
 
