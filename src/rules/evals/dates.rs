@@ -1,7 +1,7 @@
 //! Dates of a message: what Date says against what Received fields say.
 //!
-//! *Guarantees:* a date is read as SpamAssassin reads it, with all that it forgives: two-digit years, days and hours that do
-//! not exist, zones nobody knows. Years are kept within 1970 to 2037.
+//! *Guarantees:* a date is read as SpamAssassin reads it, with all that it forgives: two-digit years, days and hours
+//! that do not exist, zones nobody knows. Years are kept within 1970 to 2037.
 
 use std::sync::LazyLock;
 
@@ -193,7 +193,8 @@ pub fn parse(date: &[u8]) -> Option<i64> {
     Some(if offset > 0 && time < offset { 0 } else { time.saturating_sub(offset) })
 }
 
-/// Day, month from 1 on, and year, their words taken out. `3 Mar 2026`, `Mar 3 10:11:12 2026` (with its time), `3 Mar 26`.
+/// Day, month from 1 on, and year, their words taken out. `3 Mar 2026`, `Mar 3 10:11:12 2026` (with its time), `3 Mar
+/// 26`.
 fn take_date(words: &mut Vec<&str>) -> Option<(i64, i64, i64)> {
     let by_day = |words: &[&str], digits: &[usize]| {
         words.windows(3).enumerate().find_map(|(at, window)| match window {
@@ -294,7 +295,8 @@ fn zone(words: &[&str]) -> Option<i64> {
     ZONES.iter().find(|(known, _)| *known == name).map(|(_, minutes)| *minutes)
 }
 
-/// The first that could be the name of a zone: two to four capitals, perhaps with `-DST` behind, which no known zone has.
+/// The first that could be the name of a zone: two to four capitals, perhaps with `-DST` behind, which no known zone
+/// has.
 fn zone_name(word: &str) -> Option<&str> {
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let mut rest = word.trim_start_matches(|letter| !is_word(letter));

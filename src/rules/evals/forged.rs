@@ -34,7 +34,8 @@ fn has_address(text: &[u8]) -> bool {
     address::find(text).is_some()
 }
 
-/// `gated_through_received_hdr_remover()`: the message came by a mailing list that takes Received fields out, or has none.
+/// `gated_through_received_hdr_remover()`: the message came by a mailing list that takes Received fields out, or has
+/// none.
 pub fn gated_through_received_hdr_remover(facts: &Facts) -> bool {
     static EZMLM: LazyLock<[Marks; 3]> = LazyLock::new(|| {
         [

@@ -11,8 +11,8 @@ pub fn matching_env_and_hdr_from(facts: &Facts) -> bool {
     facts.text("EnvelopeFrom:addr").eq_ignore_ascii_case(&facts.text("From:addr"))
 }
 
-/// `check_equal_from_domains()`: reverse-path and From differ in the last two labels of their domains. (The name of the eval
-/// says otherwise.)
+/// `check_equal_from_domains()`: reverse-path and From differ in the last two labels of their domains. (The name of the
+/// eval says otherwise.)
 pub fn equal_from_domains(facts: &Facts) -> bool {
     let (from, envelope) = (facts.text("From:addr"), facts.text("EnvelopeFrom:addr"));
     let domains = last_labels(&from).zip(last_labels(&envelope));
@@ -73,7 +73,8 @@ pub fn ratware_envelope_from(facts: &Facts) -> bool {
     })
 }
 
-/// `check_outlook_message_id()`: a Message-ID as Outlook makes it, of another time than Date and the oldest Received field.
+/// `check_outlook_message_id()`: a Message-ID as Outlook makes it, of another time than Date and the oldest Received
+/// field.
 pub fn outlook_message_id(facts: &Facts) -> bool {
     const NEAR: f64 = 250.0;
     let Some(token) = outlook_token(&facts.text("MESSAGEID")) else { return false };
