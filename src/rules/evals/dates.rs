@@ -5,15 +5,13 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem;
-
 use super::facts::Facts;
 use crate::rules::relays::shape::{Shape, Slot, Steps};
 
 /// How many dates of Received fields are looked at.
 pub const DATES_MAX: usize = 256;
-/// How many octets of a date are looked at.
-pub const DATE_OCTETS_MAX: usize = 1_000;
+/// How many octets of a text are looked through for a date: all Received fields of real mail.
+pub const DATE_OCTETS_MAX: usize = 65_536;
 /// Work on one Received field, in steps.
 const STEPS_MAX: u32 = 10_000;
 /// Seconds of a year, leap years shared out.
@@ -310,10 +308,4 @@ fn zone_name(word: &str) -> Option<&str> {
         rest = after.trim_start_matches(|letter| !is_word(letter));
     }
     None
-}
-
-/// The last of the values of Received fields, for those who look at the oldest only.
-pub fn oldest(received: &[u8]) -> &[u8] {
-    let text = received.strip_suffix(b"\n").unwrap_or(received);
-    memmem::rfind(text, b"\n").and_then(|at| text.get(at..)).unwrap_or(text)
 }
