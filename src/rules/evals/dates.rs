@@ -164,9 +164,12 @@ fn local(fields: &[&[u8]]) -> usize {
 pub fn date_in(field: &[u8]) -> Option<i64> {
     static DATE: LazyLock<Shape> = LazyLock::new(|| Shape::new("{first={_0-1.}{_#} {_3-3} {_#} {_#}:{_#}:{_#} {_}}"));
     let mut steps = Steps::new(STEPS_MAX);
-    let blanks = field.iter().enumerate().filter(|(_, octet)| matches!(octet, b' ' | 9..=13));
-    let found =
-        blanks.filter_map(|(at, _)| field.get(at.saturating_add(1)..)).find_map(|rest| DATE.matches(rest, &mut steps));
+    let found = field.windows(3).enumerate().find_map(|(at, window)| match window {
+        [b' ' | 9..=13, day, next] if day.is_ascii_digit() || next.is_ascii_digit() => {
+            DATE.matches(field.get(at.saturating_add(1)..)?, &mut steps)
+        }
+        _ => None,
+    });
     parse(found?.get(Slot::First)?)
 }
 

@@ -70,10 +70,14 @@ pub struct Hotmail {
 pub fn hotmail(facts: &Facts) -> Hotmail {
     static PICKUP: &[u8] = b"from mail pickup service by hotmail.com with Microsoft SMTPSVC;";
     static CLAIM: LazyLock<Marks> = LazyLock::new(|| Marks::new(&["{from |HELO |helo=}{_*}hotmail.com{b}"]));
-    let received = facts.spaced("Received");
-    let claimed = memmem::find(&received, b"hotmail.com").is_some() && CLAIM.in_text(&received);
-    let from = || ends_in(&facts.text("From:addr"), b"hotmail.com");
-    if !claimed && !from()
+    let received = facts.text("Received");
+    let named = memmem::find(&received, b"hotmail.com").is_some();
+    if !named && !ends_in(&facts.text("From:addr"), b"hotmail.com") {
+        return Hotmail::default();
+    }
+    let received = spaced(&received);
+    let claimed = named && CLAIM.in_text(&received);
+    if !claimed && !ends_in(&facts.text("From:addr"), b"hotmail.com")
         || memmem::find(&received, PICKUP).is_some()
         || msn_groups(facts)
         || gated_through_received_hdr_remover(facts)
@@ -219,7 +223,12 @@ pub fn forged_gmail(facts: &Facts) -> bool {
 pub fn fake_aol_relay(facts: &Facts) -> bool {
     static OWN: LazyLock<Marks> =
         LazyLock::new(|| Marks::new(&["/AOL-{_#}.{_#}.{_#})", "ESMTP id {RELAY|MAILRELAY|MAILIN}"]));
-    let received = facts.spaced("Received");
+    let received = facts.text("Received");
+    let begins = |at: usize| received.get(at.saturating_sub(3)..at).is_some_and(|rly| rly.eq_ignore_ascii_case(b"rly"));
+    if !memchr::memchr_iter(b'-', &received).any(begins) {
+        return false;
+    }
+    let received = spaced(&received);
     let relay = |at: usize| match received.get(at..) {
         Some([b' ', r, l, y, b'-', a, b, c, d, b'.', ..]) => {
             [*r, *l, *y].eq_ignore_ascii_case(b"rly")
