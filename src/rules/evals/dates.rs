@@ -13,7 +13,7 @@ pub const DATES_MAX: usize = 256;
 /// How many octets of a text are looked through for a date: all Received fields of real mail.
 pub const DATE_OCTETS_MAX: usize = 65_536;
 /// Work on one Received field, in steps.
-const STEPS_MAX: u32 = 10_000;
+const STEPS_MAX: u32 = 4_000;
 /// Seconds of a year, leap years shared out.
 const YEAR_SECONDS: f64 = 31_556_952.0;
 

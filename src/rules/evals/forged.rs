@@ -20,13 +20,17 @@ impl Marks {
     }
 
     fn in_text(&self, text: &[u8]) -> bool {
-        let mut steps = Steps::new(STEPS_MAX);
-        self.0.iter().any(|shape| shape.find(text, &mut steps).is_some())
+        self.within(text, &mut Steps::new(STEPS_MAX))
+    }
+
+    fn within(&self, text: &[u8], steps: &mut Steps) -> bool {
+        self.0.iter().any(|shape| shape.find(text, steps).is_some())
     }
 
     /// The same where a mark must stand within a line.
     fn in_line(&self, text: &[u8]) -> bool {
-        text.split(|octet| *octet == b'\n').any(|line| self.in_text(line))
+        let mut steps = Steps::new(STEPS_MAX);
+        text.split(|octet| *octet == b'\n').any(|line| self.within(line, &mut steps))
     }
 }
 
