@@ -1,21 +1,19 @@
 //! Dates of a message: what Date says against what Received fields say.
 //!
-//! *Guarantees:* a date is read as SpamAssassin reads it, with all that it forgives: two-digit years, days and hours that do
-//! not exist, zones nobody knows. Years are kept within 1970 to 2037.
+//! *Guarantees:* a date is read as SpamAssassin reads it, with all that it forgives: two-digit years, days and hours
+//! that do not exist, zones nobody knows. Years are kept within 1970 to 2037.
 
 use std::sync::LazyLock;
-
-use memchr::memmem;
 
 use super::facts::Facts;
 use crate::rules::relays::shape::{Shape, Slot, Steps};
 
 /// How many dates of Received fields are looked at.
 pub const DATES_MAX: usize = 256;
-/// How many octets of a date are looked at.
-pub const DATE_OCTETS_MAX: usize = 1_000;
+/// How many octets of a text are looked through for a date: all Received fields of real mail.
+pub const DATE_OCTETS_MAX: usize = 65_536;
 /// Work on one Received field, in steps.
-const STEPS_MAX: u32 = 10_000;
+const STEPS_MAX: u32 = 4_000;
 /// Seconds of a year, leap years shared out.
 const YEAR_SECONDS: f64 = 31_556_952.0;
 
@@ -166,9 +164,12 @@ fn local(fields: &[&[u8]]) -> usize {
 pub fn date_in(field: &[u8]) -> Option<i64> {
     static DATE: LazyLock<Shape> = LazyLock::new(|| Shape::new("{first={_0-1.}{_#} {_3-3} {_#} {_#}:{_#}:{_#} {_}}"));
     let mut steps = Steps::new(STEPS_MAX);
-    let blanks = field.iter().enumerate().filter(|(_, octet)| matches!(octet, b' ' | 9..=13));
-    let found =
-        blanks.filter_map(|(at, _)| field.get(at.saturating_add(1)..)).find_map(|rest| DATE.matches(rest, &mut steps));
+    let found = field.windows(3).enumerate().find_map(|(at, window)| match window {
+        [b' ' | 9..=13, day, next] if day.is_ascii_digit() || next.is_ascii_digit() => {
+            DATE.matches(field.get(at.saturating_add(1)..)?, &mut steps)
+        }
+        _ => None,
+    });
     parse(found?.get(Slot::First)?)
 }
 
@@ -193,7 +194,8 @@ pub fn parse(date: &[u8]) -> Option<i64> {
     Some(if offset > 0 && time < offset { 0 } else { time.saturating_sub(offset) })
 }
 
-/// Day, month from 1 on, and year, their words taken out. `3 Mar 2026`, `Mar 3 10:11:12 2026` (with its time), `3 Mar 26`.
+/// Day, month from 1 on, and year, their words taken out. `3 Mar 2026`, `Mar 3 10:11:12 2026` (with its time), `3 Mar
+/// 26`.
 fn take_date(words: &mut Vec<&str>) -> Option<(i64, i64, i64)> {
     let by_day = |words: &[&str], digits: &[usize]| {
         words.windows(3).enumerate().find_map(|(at, window)| match window {
@@ -294,7 +296,8 @@ fn zone(words: &[&str]) -> Option<i64> {
     ZONES.iter().find(|(known, _)| *known == name).map(|(_, minutes)| *minutes)
 }
 
-/// The first that could be the name of a zone: two to four capitals, perhaps with `-DST` behind, which no known zone has.
+/// The first that could be the name of a zone: two to four capitals, perhaps with `-DST` behind, which no known zone
+/// has.
 fn zone_name(word: &str) -> Option<&str> {
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let mut rest = word.trim_start_matches(|letter| !is_word(letter));
@@ -308,10 +311,4 @@ fn zone_name(word: &str) -> Option<&str> {
         rest = after.trim_start_matches(|letter| !is_word(letter));
     }
     None
-}
-
-/// The last of the values of Received fields, for those who look at the oldest only.
-pub fn oldest(received: &[u8]) -> &[u8] {
-    let text = received.strip_suffix(b"\n").unwrap_or(received);
-    memmem::rfind(text, b"\n").and_then(|at| text.get(at..)).unwrap_or(text)
 }

@@ -20,13 +20,17 @@ impl Marks {
     }
 
     fn in_text(&self, text: &[u8]) -> bool {
-        let mut steps = Steps::new(STEPS_MAX);
-        self.0.iter().any(|shape| shape.find(text, &mut steps).is_some())
+        self.within(text, &mut Steps::new(STEPS_MAX))
+    }
+
+    fn within(&self, text: &[u8], steps: &mut Steps) -> bool {
+        self.0.iter().any(|shape| shape.find(text, steps).is_some())
     }
 
     /// The same where a mark must stand within a line.
     fn in_line(&self, text: &[u8]) -> bool {
-        text.split(|octet| *octet == b'\n').any(|line| self.in_text(line))
+        let mut steps = Steps::new(STEPS_MAX);
+        text.split(|octet| *octet == b'\n').any(|line| self.within(line, &mut steps))
     }
 }
 
@@ -34,7 +38,8 @@ fn has_address(text: &[u8]) -> bool {
     address::find(text).is_some()
 }
 
-/// `gated_through_received_hdr_remover()`: the message came by a mailing list that takes Received fields out, or has none.
+/// `gated_through_received_hdr_remover()`: the message came by a mailing list that takes Received fields out, or has
+/// none.
 pub fn gated_through_received_hdr_remover(facts: &Facts) -> bool {
     static EZMLM: LazyLock<[Marks; 3]> = LazyLock::new(|| {
         [
@@ -69,10 +74,14 @@ pub struct Hotmail {
 pub fn hotmail(facts: &Facts) -> Hotmail {
     static PICKUP: &[u8] = b"from mail pickup service by hotmail.com with Microsoft SMTPSVC;";
     static CLAIM: LazyLock<Marks> = LazyLock::new(|| Marks::new(&["{from |HELO |helo=}{_*}hotmail.com{b}"]));
-    let received = facts.spaced("Received");
-    let claimed = memmem::find(&received, b"hotmail.com").is_some() && CLAIM.in_text(&received);
-    let from = || ends_in(&facts.text("From:addr"), b"hotmail.com");
-    if !claimed && !from()
+    let received = facts.text("Received");
+    let named = memmem::find(&received, b"hotmail.com").is_some();
+    if !named && !ends_in(&facts.text("From:addr"), b"hotmail.com") {
+        return Hotmail::default();
+    }
+    let received = spaced(&received);
+    let claimed = named && CLAIM.in_text(&received);
+    if !claimed && !ends_in(&facts.text("From:addr"), b"hotmail.com")
         || memmem::find(&received, PICKUP).is_some()
         || msn_groups(facts)
         || gated_through_received_hdr_remover(facts)
@@ -206,17 +215,24 @@ pub fn forged_gmail(facts: &Facts) -> bool {
     });
     let [moved, submitted] = &*OWN;
     let long = |selector: &str| facts.text(selector).len() >= STATE_OCTETS_MIN;
-    ends_in(&facts.text("From:addr"), b"gmail.com")
-        && !moved.in_text(&facts.text("X-Received"))
-        && !submitted.in_text(&facts.text("Received"))
-        && !(long("X-Gm-Message-State") && long("X-Google-Smtp-Source"))
+    let genuine = || {
+        moved.in_text(&facts.text("X-Received"))
+            || submitted.in_text(&facts.text("Received"))
+            || long("X-Gm-Message-State") && long("X-Google-Smtp-Source")
+    };
+    ends_in(&facts.text("From:addr"), b"gmail.com") && !genuine()
 }
 
 /// `check_for_fake_aol_relay_in_rcvd()`.
 pub fn fake_aol_relay(facts: &Facts) -> bool {
     static OWN: LazyLock<Marks> =
         LazyLock::new(|| Marks::new(&["/AOL-{_#}.{_#}.{_#})", "ESMTP id {RELAY|MAILRELAY|MAILIN}"]));
-    let received = facts.spaced("Received");
+    let received = facts.text("Received");
+    let begins = |at: usize| received.get(at.saturating_sub(3)..at).is_some_and(|rly| rly.eq_ignore_ascii_case(b"rly"));
+    if !memchr::memchr_iter(b'-', &received).any(begins) {
+        return false;
+    }
+    let received = spaced(&received);
     let relay = |at: usize| match received.get(at..) {
         Some([b' ', r, l, y, b'-', a, b, c, d, b'.', ..]) => {
             [*r, *l, *y].eq_ignore_ascii_case(b"rly")

@@ -20,8 +20,8 @@ pub fn relays_unparseable(facts: &Facts) -> bool {
     facts.relays.unparseable > 0
 }
 
-/// `check_for_numeric_helo()`: an untrusted client says an IPv4 address, without brackets, for its name. SpamAssassin means to
-/// leave out private ones, but does not.
+/// `check_for_numeric_helo()`: an untrusted client says an IPv4 address, without brackets, for its name. SpamAssassin
+/// means to leave out private ones, but does not.
 pub fn numeric_helo(facts: &Facts) -> bool {
     let bare = |relay: &Relay| {
         let helo = relay.helo.split(|octet| *octet <= b' ' || b",;".contains(octet)).next()?;
@@ -39,13 +39,14 @@ pub fn helo_ip_mismatch(facts: &Facts) -> bool {
     })
 }
 
-/// `check_for_sender_no_reverse()`: the oldest untrusted relay is public, and a name with a dot stands with it. (The name of
-/// the eval says otherwise.)
+/// `check_for_sender_no_reverse()`: the oldest untrusted relay is public, and a name with a dot stands with it. (The
+/// name of the eval says otherwise.)
 pub fn sender_no_reverse(facts: &Facts) -> bool {
     facts.relays.untrusted().last().is_some_and(|relay| relay.rdns.contains(&b'.') && !relay.is_private())
 }
 
-/// `check_for_no_rdns_dotcom_helo()`: the oldest public untrusted relay says the name of a great provider, and has none.
+/// `check_for_no_rdns_dotcom_helo()`: the oldest public untrusted relay says the name of a great provider, and has
+/// none.
 pub fn no_rdns_dotcom_helo(facts: &Facts) -> bool {
     const GREAT: [&[u8]; 11] = [
         b"lycos.com",
@@ -69,8 +70,8 @@ fn is_within(name: &[u8], domain: &[u8]) -> bool {
     split.is_some_and(|(before, end)| end.eq_ignore_ascii_case(domain) && matches!(before.last(), None | Some(b'.')))
 }
 
-/// `check_for_from_domain_in_received_headers(domain, desired)`: From names the domain, and a relay of the domain handed the
-/// message to another of it: or not, if that is desired.
+/// `check_for_from_domain_in_received_headers(domain, desired)`: From names the domain, and a relay of the domain
+/// handed the message to another of it: or not, if that is desired.
 pub fn from_domain_in_received(facts: &Facts, domain: &str, desired: bool) -> bool {
     let domain = domain.as_bytes();
     let from = facts.text("From:addr").to_ascii_lowercase();

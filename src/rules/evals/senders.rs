@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-use super::dates::{date_in, oldest, parse};
+use super::dates::parse;
 use super::facts::Facts;
 use crate::rules::relays::address::is_word;
 
@@ -11,8 +11,8 @@ pub fn matching_env_and_hdr_from(facts: &Facts) -> bool {
     facts.text("EnvelopeFrom:addr").eq_ignore_ascii_case(&facts.text("From:addr"))
 }
 
-/// `check_equal_from_domains()`: reverse-path and From differ in the last two labels of their domains. (The name of the eval
-/// says otherwise.)
+/// `check_equal_from_domains()`: reverse-path and From differ in the last two labels of their domains. (The name of the
+/// eval says otherwise.)
 pub fn equal_from_domains(facts: &Facts) -> bool {
     let (from, envelope) = (facts.text("From:addr"), facts.text("EnvelopeFrom:addr"));
     let domains = last_labels(&from).zip(last_labels(&envelope));
@@ -73,7 +73,8 @@ pub fn ratware_envelope_from(facts: &Facts) -> bool {
     })
 }
 
-/// `check_outlook_message_id()`: a Message-ID as Outlook makes it, of another time than Date and the oldest Received field.
+/// `check_outlook_message_id()`: a Message-ID as Outlook makes it, of another time than Date and the first date
+/// in Received fields.
 pub fn outlook_message_id(facts: &Facts) -> bool {
     const NEAR: f64 = 250.0;
     let Some(token) = outlook_token(&facts.text("MESSAGEID")) else { return false };
@@ -81,7 +82,7 @@ pub fn outlook_message_id(facts: &Facts) -> bool {
     let expected =
         |time: Option<i64>| (time.unwrap_or_default() as f64 * 0.002_328_306_436_538_7 + 27_111_902.832_984_9).trunc();
     let far = |time: Option<i64>| (f64::from(token) - expected(time)).abs() >= NEAR;
-    far(parse(&facts.text("Date"))) && far(date_in(oldest(&facts.text("Received"))))
+    far(parse(&facts.text("Date"))) && far(parse(&facts.text("Received")))
 }
 
 /// The time in `<0123xxxxxxxx$01234567$01234567@`.

@@ -42,11 +42,11 @@ pub fn evaluate(compiled: &Compiled, message: &Message, evidence: Option<&Eviden
 }
 
 /// One message under evaluation.
-struct Run<'a, 'p> {
+struct Run<'a, 'c, 'p> {
     compiled: &'a Compiled,
     plan: &'a Plan,
-    views: &'a Views<'p>,
-    context: &'a Context<'a, 'p>,
+    views: &'c Views<'p>,
+    context: &'a Context<'c, 'p>,
     /// How often each rule hit, by its index; of metas their value.
     counts: Vec<f64>,
     budget: Budget,
@@ -57,8 +57,8 @@ struct Run<'a, 'p> {
     tracer: Option<Tracer>,
 }
 
-impl<'a, 'p> Run<'a, 'p> {
-    fn new(compiled: &'a Compiled, context: &'a Context<'a, 'p>, traced: bool) -> Self {
+impl<'a, 'c, 'p> Run<'a, 'c, 'p> {
+    fn new(compiled: &'a Compiled, context: &'a Context<'c, 'p>, traced: bool) -> Self {
         let [local, net] = &compiled.plans;
         Run {
             compiled,

@@ -205,11 +205,11 @@ fn is_sendmail(field: &[u8]) -> bool {
 fn behind_client(field: &[u8]) -> Option<&[u8]> {
     let plain = memmem::find(field, b"]) ").into_iter().chain(memmem::find(field, b")] ")).min();
     let plain = plain.map(|at| at.saturating_add(3));
-    let comment = memmem::find_iter(field, b"] (").find_map(|at| {
-        let start = at.saturating_add(3);
-        let close = memchr::memchr(b')', field.get(start..)?)?;
-        let close = start.saturating_add(close);
-        field.get(close..)?.starts_with(b")) ").then(|| close.saturating_add(3))
+    let comment = memmem::find_iter(field, b")) ").find(|close| {
+        let before = field.get(..*close).unwrap_or_default();
+        let start = memchr::memrchr(b')', before).map_or(0, |at| at.saturating_add(1));
+        before.get(start..).is_some_and(|comment| memmem::find(comment, b"] (").is_some())
     });
+    let comment = comment.map(|close| close.saturating_add(3));
     field.get(plain.into_iter().chain(comment).min()?..)
 }

@@ -5,8 +5,8 @@
 use super::Relays;
 use memchr::memmem;
 
-/// The reverse-path without brackets, empty for the null one; none if nobody wrote it down in a way to be believed. `get`
-/// is what rules select: `X-Sender:first:addr`, for example.
+/// The reverse-path without brackets, empty for the null one; none if nobody wrote it down in a way to be believed.
+/// `get` is what rules select: `X-Sender:first:addr`, for example.
 pub fn envelope_from(relays: &Relays, get: &dyn Fn(&str) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let newest = relays.untrusted().first().or(relays.trusted().last());
     if let Some(path) = newest.and_then(|relay| relay.envfrom.as_ref())

@@ -1,6 +1,7 @@
 //! One Received field: what it tells of a hand-over.
 //!
-//! *Does:* takes from anywhere in the field what has a name there, then tries the [`super::formats`] one after the other.
+//! *Does:* takes from anywhere in the field what has a name there, then tries the known formats one after the
+//! other.
 //! *Guarantees:* looks at [`FIELD_OCTETS_MAX`] octets, in no more steps than its caller allows.
 
 use std::sync::LazyLock;

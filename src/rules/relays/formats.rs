@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use super::shape::Shape;
+use Meaning::{Fetched, Hotmail, Ignored, Looked, LookedIdent, Odd, Qmail, Relay, Scanner, Xmail};
 
 /// What a field means that has a known format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +76,6 @@ fn unless(format: Format, unless: &'static str) -> Format {
 fn family(marks: &[&'static str], formats: Vec<Format>) -> Family {
     Family { marks: marks.iter().map(|mark| Shape::new(mark)).collect(), formats }
 }
-
-use Meaning::{Fetched, Hotmail, Ignored, Looked, LookedIdent, Odd, Qmail, Relay, Scanner, Xmail};
 
 /// Web mail: tried before all others.
 pub static WEB: LazyLock<Vec<Format>> = LazyLock::new(|| {
@@ -205,6 +204,7 @@ fn rare() -> Vec<Format> {
         format(Looked, "{rdns}({ip}, {HELO|EHLO} {helo*}) by {by} via smap "),
         format(Relay, "{ip} by {by} ({SMTPL|InterScan}{b}"),
         format(Ignored, "{_} by {_} with BSMTP"),
+        format(Looked, "{helo} ({rdns} [{ip}]) by {by} with "),
         format(Looked, "{rdns} ({HELO|EHLO} {helo*}) ({{ident}@|}{ip}{?}) by {by} with "),
         format(Relay, "[{ip}] ({account {_} |}{HELO|EHLO} {helo*}) by {by} ("),
         needs(format(Looked, "{both} ([{ip}] verified) by {by} ("), " (CommuniGate Pro"),
@@ -217,6 +217,7 @@ fn rare() -> Vec<Format> {
         format(Relay, "{ip} ({HELO|EHLO} {helo*}) by {by} "),
         format(Relay, "{helo} [{ip}] by {by} "),
         format(Relay, "{rdns}({ip}) by {by} "),
+        format(Relay, "{helo} (unverified [{ip}]) by {by} "),
         format(Relay, "{ip} ({letter}{_^)}) by {by} with "),
         format(Relay, "[{ip}] ({rest^)}) by {by} "),
         format(Relay, "{rdns} ({{_}@|}{ip}) by {by} with "),

@@ -4,9 +4,8 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-/// A text to be found.
+/// A text to be found: the one at the same place of the table below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the text beside it in the table")]
 pub enum Mark {
     By,
     Id,

@@ -1,9 +1,9 @@
 //! Relays: the way of a message as its Received fields tell it, and how much of that is to be believed.
 //!
-//! *Does:* reads the fields as SpamAssassin 4.0.1 does, draws the boundaries of trust and of our own network, and writes the
-//! texts that rules ask for as `X-Spam-Relays-*`. What the session itself saw can be put in front.
-//! *Guarantees:* at most [`FIELDS_MAX`] fields of [`field::FIELD_OCTETS_MAX`] octets are looked at, in at most [`STEPS_MAX`]
-//! steps together; a field that would need more is unparseable.
+//! *Does:* reads the fields as SpamAssassin 4.0.1 does, draws the boundaries of trust and of our own network, and
+//! writes the texts that rules ask for as `X-Spam-Relays-*`. What the session itself saw can be put in front.
+//! *Guarantees:* at most [`FIELDS_MAX`] fields of [`field::FIELD_OCTETS_MAX`] octets are looked at, in at most
+//! [`STEPS_MAX`] steps together; a field that would need more is unparseable.
 //! *Never does:* decide anything by what an untrusted relay tells; that is up to rules.
 //! *Not the same as* [`crate::received`]: that asks one strict question of the fields, who handed a message to us.
 
@@ -38,8 +38,8 @@ pub struct Trace<'a> {
     pub seen: Option<Seen<'a>>,
     /// The values of all Received fields, the newest first.
     pub received: Vec<&'a [u8]>,
-    /// The last value of each field that `originating_ip_headers` names, in that order: each counts as one more relay, the
-    /// oldest of all.
+    /// The last value of each field that `originating_ip_headers` names, in that order: each counts as one more relay,
+    /// the oldest of all.
     pub originating: Vec<&'a [u8]>,
 }
 
@@ -49,8 +49,8 @@ pub struct Relays {
     relays: Vec<Relay>,
     /// How many fields tell of a hand-over in a way that is not known.
     pub unparseable: usize,
-    /// How many fields, from the newest on, were written by trusted hosts, the one that tells of the first untrusted client
-    /// not counted.
+    /// How many fields, from the newest on, were written by trusted hosts, the one that tells of the first untrusted
+    /// client not counted.
     pub trusted_fields: usize,
     /// The same with our own hosts.
     pub internal_fields: usize,

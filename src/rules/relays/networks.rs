@@ -1,9 +1,10 @@
 //! Networks as `trusted_networks`, `internal_networks` and `msa_networks` name them.
 //!
-//! *Does:* reads `192.0.2.1`, `192.0.2.0/24`, `192.0.2.0/255.255.255.0`, `192.0.2.`, `192.0.2.1-192.0.2.9`, IPv6 with or
-//! without brackets and length, and `!` before any of these.
-//! *Guarantees:* the first network that has an address decides, and one that lies within an earlier one never counts: as
-//! SpamAssassin without its optional trie. Loopback is trusted and internal. An IPv4 address and the same in IPv6 are one.
+//! *Does:* reads `192.0.2.1`, `192.0.2.0/24`, `192.0.2.0/255.255.255.0`, `192.0.2.`, `192.0.2.1-192.0.2.9`, IPv6 with
+//! or without brackets and length, and `!` before any of these.
+//! *Guarantees:* the first network that has an address decides, and one that lies within an earlier one never counts:
+//! as SpamAssassin without its optional trie. Loopback is trusted and internal. An IPv4 address and the same in IPv6
+//! are one.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

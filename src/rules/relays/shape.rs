@@ -1,12 +1,13 @@
 //! Shapes: how a trace field may be put together, written as text with holes, and matched without a regex engine.
 //!
-//! *Notation:* octets stand for themselves. `{name}` is one word (no blank) that goes into a [`Slot`], `{_}` one that goes
-//! nowhere. After the name may follow how many octets (`*` none or more, `+` one or more, `3-9`; `?` makes it lazy) and
-//! which (`.` any, `#` digits, `%` what words are made of, `^xyz` all but these). `{name=shape}` takes a whole shape, `{a|b|}` one of several. `{ip}` is
-//! an address, `{_ip}` one that goes nowhere, `{local}` a way of saying localhost, `{b}` the edge of a word, `{$}` the end,
-//! `{!text}` what must not follow, `{~}` anything and `{?}` as little as possible of it.
-//! *Guarantees:* leftmost and greedy as Perl has it, in at most as many steps as the caller's [`Steps`] has left. Recursion
-//! goes as deep as the shape is long, whatever the text is.
+//! *Notation:* octets stand for themselves. `{name}` is one word (no blank) that goes into a [`Slot`], `{_}` one that
+//! goes nowhere. After the name may follow how many octets (`*` none or more, `+` one or more, `3-9`; `?` makes it
+//! lazy) and which (`.` any, `#` digits, `%` what words are made of, `^xyz` all but these). `{name=shape}` takes a
+//! whole shape, `{a|b|}` one of several. `{ip}` is an address, `{_ip}` one that goes nowhere, `{local}` a way of saying
+//! localhost, `{b}` the edge of a word, `{$}` the end, `{!text}` what must not follow, `{~}` anything and `{?}` as
+//! little as possible of it.
+//! *Guarantees:* leftmost and greedy as Perl has it, in at most as many steps as the caller's [`Steps`] has left.
+//! Recursion goes as deep as the shape is long, whatever the text is.
 
 use memchr::memmem::Finder;
 
@@ -170,7 +171,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Reads the notation. Shapes are written by us: what is no notation is taken as a literal, and tests look for that.
+    /// Reads the notation. Shapes are written by us: what is no notation is taken as a literal, and tests look for
+    /// that.
     pub fn new(text: &'static str) -> Self {
         let steps = steps(text);
         let begins = match steps.iter().find(|step| !matches!(step, Step::Edge | Step::Start(_))) {

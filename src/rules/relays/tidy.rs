@@ -58,8 +58,8 @@ pub fn without_date(field: &[u8]) -> &[u8] {
     date_start(field).and_then(|start| field.get(..start)).unwrap_or(field)
 }
 
-/// Where the blanks and semicolons before the date begin: from the last word on backwards, zone, time, year, month, day and
-/// perhaps the day of the week.
+/// Where the blanks and semicolons before the date begin: from the last word on backwards, zone, time, year, month, day
+/// and perhaps the day of the week.
 fn date_start(field: &[u8]) -> Option<usize> {
     const DAYS: [&[u8]; 7] = [b"Mon, ", b"Tue, ", b"Wed, ", b"Thu, ", b"Fri, ", b"Sat, ", b"Sun, "];
     let (rest, zone) = last_word(field)?;
