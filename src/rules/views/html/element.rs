@@ -3,6 +3,8 @@
 //! *Follows* SpamAssassin: the elements of HTML 4.01 and XHTML 1.0, and some that mail clients knew. Newer ones (`section`)
 //! are no elements to its rules.
 
+use std::sync::LazyLock;
+
 /// An element of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Element(usize);
@@ -12,14 +14,49 @@ pub const ELEMENTS: usize = NAMES.len();
 /// The longest name, in octets.
 const NAME_OCTETS_MAX: usize = 10;
 
+/// Names as numbers of the same order: they are looked up for each tag.
+static NUMBERS: LazyLock<Vec<u128>> = LazyLock::new(|| NAMES.iter().map(|name| as_number(name)).collect());
+/// What is known of each.
+static TRAITS: LazyLock<Vec<Traits>> = LazyLock::new(|| NAMES.iter().map(|name| Traits::of(name)).collect());
+
+/// What an element is worth.
+#[derive(Debug, Clone, Copy)]
+struct Traits {
+    legal: bool,
+    styled: bool,
+    space: Option<&'static str>,
+}
+
+impl Traits {
+    fn of(name: &str) -> Self {
+        let legal = !matches!(name, "bgsound" | "embed" | "listing" | "plaintext" | "xmp");
+        let styled = matches!(
+            name,
+            "body" | "font" | "table" | "tr" | "th" | "td" | "big" | "small" | "basefont" | "span" | "p" | "div" | "a"
+        );
+        let space = match name {
+            "br" | "div" => Some("\n"),
+            "li" | "th" | "td" | "dt" | "dd" | "embed" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => Some(" "),
+            "p" | "hr" | "blockquote" | "pre" | "listing" | "plaintext" | "xmp" | "title" => Some("\n\n"),
+            _ => None,
+        };
+        Traits { legal, styled, space }
+    }
+}
+
+/// The octets of a name in lower case, the first the highest.
+fn as_number(name: &str) -> u128 {
+    let octets = name.bytes().chain(std::iter::repeat(0)).take(size_of::<u128>());
+    octets.fold(0, |number, octet| (number << 8) | u128::from(octet.to_ascii_lowercase()))
+}
+
 impl Element {
     /// Looks up a name in any case.
     pub fn find(name: &str) -> Option<Self> {
-        let mut lower = [0; NAME_OCTETS_MAX];
-        let lower = lower.get_mut(..name.len())?;
-        lower.copy_from_slice(name.as_bytes());
-        lower.make_ascii_lowercase();
-        NAMES.binary_search_by(|known| known.as_bytes().cmp(lower)).ok().map(Element)
+        if name.len() > NAME_OCTETS_MAX {
+            return None;
+        }
+        NUMBERS.binary_search(&as_number(name)).ok().map(Element)
     }
 
     /// In lower case.
@@ -34,17 +71,17 @@ impl Element {
 
     /// A legal one; the others are only rendered.
     pub fn is_legal(self) -> bool {
-        !matches!(self.name(), "bgsound" | "embed" | "listing" | "plaintext" | "xmp")
+        TRAITS.get(self.0).is_some_and(|traits| traits.legal)
+    }
+
+    /// One whose tags may change the look of text.
+    pub fn is_styled(self) -> bool {
+        TRAITS.get(self.0).is_some_and(|traits| traits.styled)
     }
 
     /// The white space that stands for its tags.
     pub fn space(self) -> Option<&'static str> {
-        Some(match self.name() {
-            "br" | "div" => "\n",
-            "li" | "th" | "td" | "dt" | "dd" | "embed" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => " ",
-            "p" | "hr" | "blockquote" | "pre" | "listing" | "plaintext" | "xmp" | "title" => "\n\n",
-            _ => return None,
-        })
+        TRAITS.get(self.0).and_then(|traits| traits.space)
     }
 }
 

@@ -45,7 +45,7 @@ fn reference<'a>(text: &'a str, in_text: bool, out: &mut String) -> &'a str {
 /// The character that a name at the front stands for, and what follows the name.
 fn named(text: &str, in_text: bool) -> Option<(char, &str)> {
     let length = text.bytes().take(NAME_OCTETS_MAX + 1).take_while(u8::is_ascii_alphanumeric).count();
-    let (name, rest) = text.split_at_checked(length)?;
+    let (name, rest) = text.split_at_checked(length).filter(|(name, _)| !name.is_empty())?;
     if let Some(code) = lookup(name, rest.starts_with(';')) {
         return Some((code, rest));
     }

@@ -129,9 +129,11 @@ impl Renderer {
         facts.elements += usize::from(legal);
         facts.elements_seen += usize::from(legal && new);
         let Some(element) = element else { return };
-        match attributes {
-            Some(attributes) => self.styles.open(element.name(), attributes),
-            None => self.styles.close(element.name()),
+        if element.is_styled() {
+            match attributes {
+                Some(attributes) => self.styles.open(element.name(), attributes),
+                None => self.styles.close(element.name()),
+            }
         }
         if let Some(space) = element.space() {
             self.space(space);

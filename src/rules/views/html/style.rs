@@ -141,11 +141,13 @@ impl Styles {
 
     fn attribute(&mut self, style: &mut Style, attribute: &Attribute<'_>) {
         let value = entity::decode(attribute.value, false);
-        match attribute.name.to_ascii_lowercase().as_str() {
-            "text" | "color" => style.text = Colour::parse(&value),
-            "size" => self.font_size(style, &value),
-            "style" => self.css(style, &value),
-            _ => {}
+        let is = |name: &str| attribute.name.eq_ignore_ascii_case(name);
+        if is("style") {
+            self.css(style, &value);
+        } else if is("size") {
+            self.font_size(style, &value);
+        } else if is("color") || is("text") {
+            style.text = Colour::parse(&value);
         }
         if style.size > self.size_max {
             self.size_max = style.size;

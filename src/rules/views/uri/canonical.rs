@@ -5,7 +5,7 @@
 //! *Guarantees:* at most [`REDIRECTIONS_MAX`] targets are followed; work is linear in the URI for each.
 //! *Never does:* I/O. *Follows* SpamAssassin, which reads host names in more ways than any one browser.
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memmem};
 
 use super::domain::{Boundaries, before, to_ascii};
 
@@ -279,7 +279,7 @@ impl<'a> Authority<'a> {
             found.push(self.with_host(&host));
         }
         let target = self.target(&host, context);
-        if let Some(at) = memrchr(b'@', &host).filter(|at| *at > 0) {
+        if let Some(at) = memchr(b'@', &host).filter(|at| *at > 0) {
             host.drain(..=at);
             found.push(self.with_host(&host));
         }
@@ -412,6 +412,7 @@ mod tests {
             ("https://a.example:443/x", &["https://a.example/x"]),
             ("http://a.example:8080/", &[]),
             ("http://u@v@a.example/", &["http://a.example/"]),
+            ("http://u@@a.example/", &[]),
             ("http://bücher.example:81/", &["http://xn--bcher-kva.example:81/"]),
             ("http://a.example/?u=http:/b.example&c", &["http:/b.example", "http://b.example"]),
             ("http://r.example/a.b", &["a.b", "http://a.b"]),

@@ -53,8 +53,11 @@ impl Boundaries {
 
     /// The part of a host that was registered: `example.co.uk` of `www.example.co.uk`. The host is in lower case.
     pub fn registered<'a>(&self, host: &'a str) -> &'a str {
-        let mut rest = host.trim_matches('.');
-        let mut before = rest;
+        let host = host.trim_matches('.');
+        // No registry lies deeper than four labels.
+        let last_labels =
+            |dots: usize| host.rmatch_indices('.').nth(dots).and_then(|(at, _)| host.get(at + 1..)).unwrap_or(host);
+        let (mut before, mut rest) = (last_labels(4), last_labels(3));
         while let Some((_, after)) = rest.split_once('.') {
             if self.is_registry(rest) {
                 return before;
@@ -196,6 +199,9 @@ mod tests {
             ("www.ci.town.ca.us", "www.ci.town.ca.us"),
             ("a.b.zz.us", "zz.us"),
             (".a.example.com.", "example.com"),
+            ("a.b.c.d.e.f.example.com", "example.com"),
+            ("d.pvt.k12.ca.us", "d.pvt.k12.ca.us"),
+            ("b.c.d.pvt.k12.ca.us", "d.pvt.k12.ca.us"),
         ] {
             assert_eq!(boundaries().registered(host), expected, "{host}");
         }

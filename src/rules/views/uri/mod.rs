@@ -22,7 +22,7 @@ use scan::Shape;
 
 /// How many different URIs of a message are kept.
 pub const URIS_MAX: usize = 4_096;
-/// How much text all forms of all URIs have, in octets; URIs behind that are left out.
+/// How much text all forms of all URIs have, in octets, also of those that were no URIs after all; what follows is left out.
 pub const FORMS_OCTETS_MAX: usize = 1 << 20;
 
 /// What the finding of URIs depends on, from the rule files.
@@ -52,7 +52,7 @@ pub struct Uri {
     pub cleaned: Vec<Vec<u8>>,
     /// The HTML elements that name it, and `parsed` (seen in the text), `schemeless`, `unlinked`, `domainkeys`.
     pub types: Vec<&'static str>,
-    /// The texts of the links to it, none twice.
+    /// The texts of the links to it, none twice in a part.
     pub anchor_texts: Vec<String>,
     /// The hosts of all forms, each with its registered domain.
     pub hosts: Vec<(String, String)>,
@@ -114,7 +114,8 @@ impl Uris {
     pub fn add_signature_domain(&mut self, domain: &str, options: &UriOptions<'_>) {
         let domain: String = domain.chars().filter(|c| !c.is_whitespace()).collect();
         let raw = format!("domainkeys:{domain}").into_bytes();
-        if let Some(host) = options.boundaries.of_uri(&raw) {
+        let host = options.boundaries.of_uri(&raw).filter(|_| self.details.len() < URIS_MAX);
+        if let Some(host) = host {
             self.merge(&raw, Vec::new(), vec![host], &["domainkeys"]);
         }
     }
@@ -135,11 +136,9 @@ impl Uris {
         // One that only has a text counts as seen in the text.
         let types: &[&str] = if uri.kinds.is_empty() { &["parsed"] } else { &uri.kinds };
         let Some(detail) = self.add(uri.uri.as_bytes(), types, false, options) else { return };
-        for text in part.anchor_texts(uri) {
-            if !detail.anchor_texts.iter().any(|known| known == text) {
-                detail.anchor_texts.push(text.to_owned());
-            }
-        }
+        let mut seen = HashSet::new();
+        let texts = part.anchor_texts(uri).filter(|text| seen.insert(*text));
+        detail.anchor_texts.extend(texts.map(str::to_owned));
     }
 
     /// Adds a URI with all its forms. One of the text must have a host that can exist.
@@ -149,12 +148,16 @@ impl Uris {
             add_new(&mut detail.types, types.iter().copied());
             return Some(detail);
         }
+        if self.details.len() >= URIS_MAX || self.octets >= FORMS_OCTETS_MAX {
+            return None;
+        }
         let UriOptions { boundaries, redirector } = *options;
         let mut cleaned = canonical::forms(uri, &Context { boundaries, redirector, characters: !in_text });
         for form in &mut cleaned {
             self.truncated |= form.len() > URI_CHARS_MAX;
             form.truncate(URI_CHARS_MAX);
         }
+        self.octets += cleaned.iter().map(Vec::len).sum::<usize>();
         let mut hosts = Vec::new();
         add_new(&mut hosts, cleaned.iter().filter_map(|form| boundaries.of_uri(form)));
         if in_text && hosts.is_empty() {
@@ -173,10 +176,6 @@ impl Uris {
         if let Some(index) = self.known.get(raw) {
             return self.details.get_mut(*index);
         }
-        if self.details.len() >= URIS_MAX || self.octets >= FORMS_OCTETS_MAX {
-            return None;
-        }
-        self.octets += cleaned.iter().map(Vec::len).sum::<usize>();
         self.known.insert(raw.to_vec(), self.details.len());
         let (raw, types) = (raw.to_vec(), types.to_vec());
         self.details.push(Uri { raw, cleaned, types, anchor_texts: Vec::new(), hosts });
