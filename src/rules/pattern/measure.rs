@@ -9,9 +9,9 @@ pub fn length(node: &Node) -> (usize, Option<usize>) {
     match node {
         Node::Empty | Node::Fail | Node::Assertion(_) | Node::Look(_) => (0, Some(0)),
         Node::Set(_) => (1, Some(1)),
-        Node::Concat(nodes) => nodes.iter().map(length).fold((0, Some(0)), |sum, one| {
-            (sum.0.saturating_add(one.0), add(sum.1, one.1))
-        }),
+        Node::Concat(nodes) => {
+            nodes.iter().map(length).fold((0, Some(0)), |sum, one| (sum.0.saturating_add(one.0), add(sum.1, one.1)))
+        }
         Node::Alternate(nodes) => nodes.iter().map(length).reduce(either).unwrap_or((0, Some(0))),
         Node::Repeat(repeat) => {
             let (min, max) = length(&repeat.node);

@@ -37,7 +37,7 @@ const STEPS_BEFORE_LINEAR: u64 = 1_500;
 /// And so many for each octet of text.
 const STEPS_BEFORE_LINEAR_PER_OCTET: u64 = 12;
 /// A search that took too many steps makes so many next ones begin with the DFA.
-const SLOW_SEARCHES: u8 = 30;
+const SLOW_SEARCHES: u8 = 200;
 /// The largest compiled pattern, in octets.
 pub const COMPILED_OCTETS_MAX: usize = 2 << 20;
 

@@ -122,7 +122,8 @@ impl Parser<'_> {
 
     /// The groups of a name. Only those that stand before are known.
     pub(super) fn groups_of(&self, name: &str) -> Result<Vec<u16>, PatternError> {
-        let groups: Vec<u16> = self.names.iter().filter(|(known, _)| **known == *name).map(|(_, group)| *group).collect();
+        let groups: Vec<u16> =
+            self.names.iter().filter(|(known, _)| **known == *name).map(|(_, group)| *group).collect();
         if groups.is_empty() {
             return self.rest.wrong(format!("there is no group \"{name}\" before"));
         }
