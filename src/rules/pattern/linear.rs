@@ -26,7 +26,7 @@ const LOOSE_COUNT_MAX: u32 = 2;
 /// The cache of one DFA, in octets.
 pub const CACHE_OCTETS_MAX: usize = 4 << 20;
 /// How many caches a thread keeps.
-pub const CACHES_MAX: usize = 16;
+pub const CACHES_MAX: usize = 64;
 /// And how large they may be together, in octets, before the oldest are given up.
 pub const CACHES_OCTETS_MAX: usize = 32 << 20;
 /// After this many times that a cache was full, a search may give up.
