@@ -227,3 +227,90 @@ impl Chains {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::pattern::Budget;
+
+    const WRITTEN: [&str; 12] = [
+        "/viagra/i",
+        r"/\bV[\W_]{0,2}[i1l]\W{0,2}a\W{0,2}g\W{0,2}r\W{0,2}a\b/i",
+        r"/(?:dollar|euro|pound)s?\b/",
+        r"/^\s*$/",
+        r"/(\d\d)-\1-\1/",
+        r"/(?!free)f+\W?r+\W?[e3]+\W?[e3]+/i",
+        r"/[[:upper:]]{12}/",
+        r"/(?:a?x|yb?y|zz\d*)q\d{2}!/",
+        r"/\xe9t\xe9/i",
+        r"/(?(?=a)abc|xyz)[^ ]{3}k/",
+        "/./",
+        r"/(?:a|bc|def)+\+$/",
+    ];
+
+    fn marked(prefilter: &Prefilter, text: &[u8]) -> Candidates {
+        let mut candidates = Candidates::default();
+        prefilter.mark(text, &mut candidates);
+        candidates
+    }
+
+    #[test]
+    fn what_matches_is_a_candidate_and_little_else() {
+        let patterns: Vec<Pattern> = WRITTEN
+            .iter()
+            .map(|written| Pattern::parse(written.as_bytes()).unwrap_or_else(|e| panic!("{e}")))
+            .collect();
+        let prefilter = Prefilter::new(patterns.iter());
+        for (text, expected) in [
+            (&b"no such thing here"[..], &[3, 10][..]),
+            (b"buy VIAGRA now", &[0, 1, 3, 10]),
+            (b"v-1.a g_r a", &[3, 10]),
+            (b"two euros", &[2, 3, 10]),
+            (b"call 12-12-12", &[3, 4, 10]),
+            (b"F.r.3.E", &[3, 5, 10]),
+            (b"SHOUTINGLOUDLY", &[3, 6, 10]),
+            (b"yyq12!", &[3, 7, 10]),
+            (b"\xc9T\xe9", &[3, 8, 10]),
+        ] {
+            let found: Vec<usize> = marked(&prefilter, text).iter().collect();
+            let matching = |number: &usize| patterns[*number].is_match(text, &mut Budget::new(100_000));
+            assert!(
+                (0..patterns.len()).filter(matching).all(|number| found.contains(&number)),
+                "{}",
+                text.escape_ascii()
+            );
+            let needless = found.iter().filter(|number| !expected.contains(number)).count();
+            assert!(needless <= 2, "{}: {found:?}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn candidates_are_a_set_that_can_be_used_again() {
+        let patterns = vec![Pattern::parse(b"/needle/").unwrap_or_else(|e| panic!("{e}"))];
+        let prefilter = Prefilter::new(patterns.iter().cycle().take(130));
+        let mut candidates = marked(&prefilter, b"a NEEDLE");
+        assert_eq!(candidates.iter().collect::<Vec<_>>(), (0..130).collect::<Vec<_>>());
+        assert!(candidates.contains(129) && !candidates.contains(130) && !candidates.contains(5000));
+        candidates.clear();
+        prefilter.mark(b"hay", &mut candidates);
+        assert_eq!(candidates.iter().count(), 0);
+        assert_eq!(marked(&Prefilter::new([].into_iter()), b"x").iter().count(), 0);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn no_match_is_missed(
+            written in r"(?:[a-c]|\[[ab1]{1,3}\]|\(\?:[a-c]{1,2}\|[a-c]{0,3}\)[+?]?|[a-c][+*?]|\W?|[ab]\{2,3\}|\(\?!a\)){1,8}",
+            text in "[a-c1 ]{0,24}",
+        ) {
+            if let Ok(pattern) = Pattern::parse(format!("/{written}/").as_bytes()) {
+                let prefilter = Prefilter::new([&pattern].into_iter());
+                if pattern.is_match(text.as_bytes(), &mut Budget::new(100_000)) {
+                    proptest::prop_assert!(marked(&prefilter, text.as_bytes()).contains(0));
+                }
+            }
+        }
+    }
+}

@@ -11,19 +11,19 @@ use super::octets::Octets;
 use super::syntax::{Node, Repeat};
 
 /// How many links a chain may have.
-pub const LINKS_MAX: usize = 16;
+pub const LINKS_MAX: usize = 32;
 /// How many chains a pattern may have.
 pub const CHAINS_MAX: usize = 8;
 /// How many links a pattern is searched for.
 const CANDIDATES_MAX: usize = 64;
 /// A chain that is expected more often than this for each octet of text helps nobody.
-const EXPECTED_MAX: f64 = 0.03;
+const EXPECTED_MAX: f64 = 0.02;
 /// One that is expected less often than this is long enough.
 const RARE: f64 = 0.000_005;
 /// How often a repeated part is spelled out.
 const COPIES_MAX: u32 = 12;
 /// How many parts are looked at, copies included, before the rest of a pattern is left out.
-const PARTS_MAX: u32 = 4_000;
+const PARTS_MAX: u32 = 20_000;
 
 /// One link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

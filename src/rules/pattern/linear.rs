@@ -3,7 +3,7 @@
 //! *Does:* makes `regex-syntax`'s representation of a tree, directly and over octets, exact where that can be and is not too
 //! large, otherwise loose: then it finds at least what the tree matches.
 //! *Guarantees:* a search looks at each octet once. Each thread keeps the caches of the [`CACHES_MAX`] DFAs that it used
-//! last, [`CACHE_OCTETS_MAX`] each; a search that fills its cache again and again gives up, which is reported.
+//! last, [`CACHES_OCTETS_MAX`] together; a search that fills its cache again and again gives up, which is reported.
 //! *Never does:* tell where a match began. It answers what needs only its end.
 
 use std::cell::RefCell;
@@ -18,13 +18,17 @@ use super::machine::OutOfSteps;
 use super::syntax::{Assertion, Node};
 
 /// The largest exact automaton of one pattern, in octets.
-pub const EXACT_OCTETS_MAX: usize = 1 << 17;
+pub const EXACT_OCTETS_MAX: usize = 128 << 10;
 /// The largest loose one.
-pub const LOOSE_OCTETS_MAX: usize = 1 << 19;
+pub const LOOSE_OCTETS_MAX: usize = 4 << 20;
+/// The largest least count that a loose one keeps.
+const LOOSE_COUNT_MAX: u32 = 2;
 /// The cache of one DFA, in octets.
-pub const CACHE_OCTETS_MAX: usize = 1 << 19;
+pub const CACHE_OCTETS_MAX: usize = 4 << 20;
 /// How many caches a thread keeps.
-pub const CACHES_MAX: usize = 12;
+pub const CACHES_MAX: usize = 64;
+/// And how large they may be together, in octets, before the oldest are given up.
+pub const CACHES_OCTETS_MAX: usize = 32 << 20;
 /// After this many times that a cache was full, a search may give up.
 const CACHE_FULL_MAX: usize = 3;
 /// A search gives up when a cache did not even serve so many octets for each state.
@@ -43,7 +47,7 @@ thread_local! {
 enum Fidelity {
     /// It matches where the tree does.
     Exact,
-    /// It matches at least there: counts are not kept, look-around and references not asked.
+    /// It matches at least there: counts are not kept up, look-around and references not asked.
     Loose,
 }
 
@@ -62,7 +66,7 @@ fn hir(node: &Node, fidelity: Fidelity) -> Hir {
         Node::Repeat(repeat) => {
             let (min, max) = match fidelity {
                 Fidelity::Exact => (repeat.min, repeat.max),
-                Fidelity::Loose => (repeat.min.min(1), repeat.max.filter(|max| *max <= 1)),
+                Fidelity::Loose => (repeat.min.min(LOOSE_COUNT_MAX), repeat.max.filter(|max| *max <= 1)),
             };
             let sub = Box::new(hir(&repeat.node, fidelity));
             Hir::repetition(Repetition { min, max, greedy: !repeat.lazy, sub })
@@ -140,7 +144,13 @@ impl Linear {
         if found.is_err() {
             cache.reset(&self.dfa);
         }
-        CACHES.with_borrow_mut(|caches| caches.push((self.number, cache)));
+        CACHES.with_borrow_mut(|caches| {
+            caches.push((self.number, cache));
+            let sum = |caches: &[(u64, Cache)]| caches.iter().map(|(_, cache)| cache.memory_usage()).sum::<usize>();
+            while caches.len() > 1 && sum(caches) > CACHES_OCTETS_MAX {
+                caches.remove(0);
+            }
+        });
         found.map(|found| found.map(|found| found.offset())).map_err(|_| OutOfSteps)
     }
 

@@ -17,6 +17,8 @@ pub mod literals;
 pub mod machine;
 pub mod measure;
 pub mod octets;
+#[cfg(test)]
+mod perl_tests;
 pub mod syntax;
 #[cfg(test)]
 mod tests;
@@ -33,11 +35,11 @@ pub use syntax::PatternError;
 /// The steps one search may take. A step is a few nanoseconds.
 pub const STEPS_PER_MATCH_MAX: u64 = 500_000;
 /// The steps after which the DFA is asked.
-const STEPS_BEFORE_LINEAR: u64 = 1_500;
+const STEPS_BEFORE_LINEAR: u64 = 500;
 /// And so many for each octet of text.
-const STEPS_BEFORE_LINEAR_PER_OCTET: u64 = 12;
+const STEPS_BEFORE_LINEAR_PER_OCTET: u64 = 6;
 /// A search that took too many steps makes so many next ones begin with the DFA.
-const SLOW_SEARCHES: u8 = 30;
+const SLOW_SEARCHES: u8 = 200;
 /// The largest compiled pattern, in octets.
 pub const COMPILED_OCTETS_MAX: usize = 2 << 20;
 
