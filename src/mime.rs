@@ -454,7 +454,7 @@ mod tests {
             ("Content-Type: multipart/mixed\n\nx", &[("multipart/mixed", "x")]),
             ("Content-Type: multipart/mixed; boundary=b\n\n--b\nno field\n", &[("text/plain", "no field|")]),
             ("Content-Type: multipart/mixed; boundary=b\n\n--bb\nx\n", &[("multipart/mixed", "--bb|x|")]),
-            ("Content-Transfer-Encoding: BASE64 (x)\n\naGVs\nbG8=IQ==", &[("text/plain", "hello!")]),
+            ("Content-Transfer-Encoding: BASE64 (x)\n\naGVs\nbG8=IQ==", &[("text/plain", "hello\0!")]),
             ("Content-Transfer-Encoding: quoted-printable\n\n=41=\nb=zz= \nc=", &[("text/plain", "Ab=zzc=")]),
         ] {
             assert_eq!(walk(mail), pairs(expected), "{mail:?}");

@@ -59,9 +59,8 @@ static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
     let phrase = format!("(?:{QUOTED}|[^\",;<]+)+");
     let repeated = format!(r"(?:\s*<\s*(?:(?:{QUOTED})?\S+|\s*)\s*>)*");
     let addressed = format!(r"(?:({phrase})\s*)?<\s*([^>@]*\S+|\s*)\s*>{repeated}");
-    let entry = format!(
-        r"\A\s*(?:{addressed}|(?:({MAILBOX})|({phrase})))(?:\s*\(((?:[^()\\]+|\\.)*)\))?\s*(?:[,;]|\z)"
-    );
+    let entry =
+        format!(r"\A\s*(?:{addressed}|(?:({MAILBOX})|({phrase})))(?:\s*\(((?:[^()\\]+|\\.)*)\))?\s*(?:[,;]|\z)");
     let compile = |pattern: &str| Regex::new(&format!("(?i-u:{pattern})")).ok();
     Some(Patterns {
         entry: compile(&entry)?,
@@ -268,7 +267,7 @@ mod tests {
             ("<a@b.example>,<c@d.example>", "", ""),
             ("<a@b.example>, <c@d.example>", "a@b.example|c@d.example", ""),
             ("a@b.example@c", "a@b.example", ""),
-            ("=?x?Q?\"Joe\"?=<a@b.example>", "a@b.example", "=?x?Q?Joe?="),
+            ("=?x?Q?\"Joe\"?=<a@b.example>", "a@b.example", "Joe"),
             ("x\"y <a@b.example>", "a@b.example", ""),
             ("", "", ""),
         ] {

@@ -239,7 +239,7 @@ mod tests {
             ("A: 1\n\na\0b\n\0\nc\u{a0}\u{2003}d", &["s\n", "a\n", "b \n", " c d"]),
             ("Content-Type: text/html\n\n<p>a<br>b</p><p>c", &["s\n", "\n", "a b\n", "c"]),
             ("Content-Type: application/pdf\n\na\n", &["s\n"]),
-            ("Content-Type: application/x; name=a.HTML\n\n<b>a\n", &["s\n", "a "]),
+            ("Content-Type: application/x; name=a.HTML\n\n<b>a", &["s\n", "a"]),
             (
                 "Content-Type: text/plain; charset=koi8-r\nContent-Transfer-Encoding: base64\n\n8NLJ18XU\n",
                 &["s\n", "Привет"],

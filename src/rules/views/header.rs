@@ -147,7 +147,11 @@ impl<'p> Header<'p> {
             None => {}
         }
         if let Some(people) = query.people {
-            values = values.iter().flat_map(|value| addresses(value)).filter_map(|found| person(found, people, query.raw)).collect();
+            values = values
+                .iter()
+                .flat_map(|value| addresses(value))
+                .filter_map(|found| person(found, people, query.raw))
+                .collect();
         }
         match query.place {
             Some(place) => values.iter().filter_map(|value| self.place(value, place, query)).collect(),
@@ -229,10 +233,10 @@ impl<'p> Header<'p> {
             if let Some(known) = self.known.envelope_from {
                 return Some(known.to_vec());
             }
-            let first = |name: &str| {
-                addresses(self.fields(name).next()?.raw()).into_iter().find_map(|found| found.address)
-            };
-            if first("X-Sender").is_some() && self.fields("Received").any(|field| contains(field.line(), b"(fetchmail")) {
+            let first =
+                |name: &str| addresses(self.fields(name).next()?.raw()).into_iter().find_map(|found| found.address);
+            if first("X-Sender").is_some() && self.fields("Received").any(|field| contains(field.line(), b"(fetchmail"))
+            {
                 return None;
             }
             for name in ["X-Envelope-From", "Envelope-Sender", "Return-Path"] {

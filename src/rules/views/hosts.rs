@@ -61,7 +61,10 @@ mod tests {
         assert_eq!(text(host(b"none")), None);
         assert_eq!(text(behind_at(b"a@b@c.example x")).as_deref(), Some("c.example"));
         assert_eq!(ip(b"x [192.0.2.1]").map(|(ip, _)| reversed(ip)).as_deref(), Some("1.2.0.192"));
-        assert!(ip(b"[IPv6:2001:db8::1]").is_some_and(|(ip, text)| text.starts_with("IPv6:") && reversed(ip).starts_with("1.0.0.0.")));
+        assert!(
+            ip(b"[IPv6:2001:db8::1]")
+                .is_some_and(|(ip, text)| text.starts_with("IPv6:") && reversed(ip).starts_with("1.0.0.0."))
+        );
         assert_eq!(ip(b"1.2.3 a:"), None);
     }
 }

@@ -16,7 +16,8 @@ pub const CHUNK_OCTETS: usize = 2_048;
 pub fn chunks(parts: &Parts) -> Vec<&[u8]> {
     let mut found = Vec::new();
     let is_text = |kind: &str, of: &str| {
-        kind.strip_prefix(of).is_some_and(|rest| !rest.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_'))
+        kind.strip_prefix(of)
+            .is_some_and(|rest| !rest.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_'))
     };
     for part in parts.leaves() {
         let kind = part.effective_kind();

@@ -81,7 +81,9 @@ fn begins_with_word(kind: &str, word: &str) -> bool {
 fn is_invitation(views: &Views<'_>) -> bool {
     let root = views.parts().root();
     let children: Vec<_> = root.children().collect();
-    let is = |at: usize, kind| children.get(at).is_some_and(|part: &View<'_>| part.kind() == kind && part.children().next().is_none());
+    let is = |at: usize, kind| {
+        children.get(at).is_some_and(|part: &View<'_>| part.kind() == kind && part.children().next().is_none())
+    };
     root.kind() == "multipart/alternative" && children.len() == 2 && is(0, "text/html") && is(1, "text/calendar")
 }
 

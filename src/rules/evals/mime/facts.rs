@@ -249,15 +249,25 @@ fn is_needless(line: &[u8], at: usize) -> bool {
 }
 
 fn is_ascii(charset: &[u8]) -> bool {
-    let names =
-        [&b"ascii"[..], b"ansi_x3.4-1968", b"iso-ir-6", b"ansi_x3.4-1986", b"iso_646.irv:1991", b"us", b"ibm367", b"cp367"];
+    let names = [
+        &b"ascii"[..],
+        b"ansi_x3.4-1968",
+        b"iso-ir-6",
+        b"ansi_x3.4-1986",
+        b"iso_646.irv:1991",
+        b"us",
+        b"ibm367",
+        b"cp367",
+    ];
     charset.is_empty() || names.iter().any(|name| contains(charset, name))
 }
 
 /// `iso-` with two more pieces, but neither of the 8859 family nor of those that Japan and Korea use.
 fn is_bad_iso(charset: &[u8]) -> bool {
     let word_end = |text: &[u8]| !text.first().is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
-    let piece = |at: usize| charset.get(at + 4..).unwrap_or_default().split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
+    let piece = |at: usize| {
+        charset.get(at + 4..).unwrap_or_default().split(|b| b.is_ascii_whitespace()).next().unwrap_or_default()
+    };
     let known = |at: usize| {
         let rest = charset.get(at + 4..).unwrap_or_default();
         let digits = rest.strip_prefix(b"8859-").map(|rest| {
@@ -270,7 +280,9 @@ fn is_bad_iso(charset: &[u8]) -> bool {
     let in_pieces = |at: &usize| {
         let piece = piece(*at);
         let dash = piece.iter().skip(1).position(|b| *b == b'-').map(|dash| dash + 1);
-        dash.is_some_and(|dash| piece.get(dash + 1..).is_some_and(|rest| rest.iter().any(|b| b.is_ascii_alphanumeric() || *b == b'_')))
+        dash.is_some_and(|dash| {
+            piece.get(dash + 1..).is_some_and(|rest| rest.iter().any(|b| b.is_ascii_alphanumeric() || *b == b'_'))
+        })
     };
     let starts: Vec<usize> = memchr::memmem::find_iter(charset, b"iso-").collect();
     starts.iter().any(in_pieces) && !starts.into_iter().any(known)
@@ -288,5 +300,6 @@ fn charset_word(kind: &[u8]) -> Option<&[u8]> {
 
 fn is_capital(charset: &[u8]) -> bool {
     let lower = charset.to_ascii_lowercase();
-    lower.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b)) && CAPITALS.iter().any(|piece| contains(&lower, piece))
+    lower.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
+        && CAPITALS.iter().any(|piece| contains(&lower, piece))
 }

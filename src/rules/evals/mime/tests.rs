@@ -23,7 +23,11 @@ fn facts_of_parts() {
             "Content-Transfer-Encoding: base64\n\nYQ==\n",
             "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\nYQ==\n",
         ),
-        ("mime_bad_iso_charset", "Content-Type: a/b; charset=iso-1-2\n\n", "Content-Type: a/b; charset=iso-8859-15\n\n"),
+        (
+            "mime_bad_iso_charset",
+            "Content-Type: a/b; charset=iso-1-2\n\n",
+            "Content-Type: a/b; charset=iso-8859-15\n\n",
+        ),
         ("mime_bad_iso_charset", "Content-Type: a/b; charset=iso-8859-151\n\n", "Content-Type: a/b; charset=iso-8\n\n"),
         ("mime_attachment", "Content-Disposition: attachment\n\n", "Content-Disposition: inline\n\n"),
         ("mime_missing_boundary", "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n", "\nx"),
@@ -47,10 +51,12 @@ fn facts_of_parts() {
 
 #[test]
 fn html_and_text() {
-    let ask = |mail: &str| with(mail, |views| {
-        let facts = MimeFacts::new(views);
-        (has_html(views, &facts), is_html_only(views, &facts), facts.multipart_ratio)
-    });
+    let ask = |mail: &str| {
+        with(mail, |views| {
+            let facts = MimeFacts::new(views);
+            (has_html(views, &facts), is_html_only(views, &facts), facts.multipart_ratio)
+        })
+    };
     assert_eq!(ask("\nx\n"), (false, false, 1.0));
     assert_eq!(ask("Content-Type: text/html\n\n<b>\n"), (true, true, 1.0));
     assert_eq!(ask(&format!("{ALTERNATIVE}ab\n--b\nContent-Type: text/html\n\nabcd\n--b--\n")), (true, false, 0.5));
@@ -66,7 +72,10 @@ fn flags() {
         ("truncated_header", format!("{}\n", format!("A: {}\n", "x".repeat(7_000)).repeat(10))),
         ("mime_epilogue_exists", format!("{ALTERNATIVE}x\n--b--\nx\n")),
         ("missing_mime_headers", "Content-Type: multipart/x; boundary=b\n\n--b\n\nx\n--b--\n".to_owned()),
-        ("missing_mime_head_body_separator", "Content-Type: multipart/x; boundary=b\n\n--b\nA: 1\nx\nx\n--b--\n".to_owned()),
+        (
+            "missing_mime_head_body_separator",
+            "Content-Type: multipart/x; boundary=b\n\n--b\nA: 1\nx\nx\n--b--\n".to_owned(),
+        ),
     ] {
         assert!(with(&mail, |views| parse_flag(views, flag)), "{flag}");
         assert!(!with("A: 1\n\nx\n", |views| parse_flag(views, flag)), "{flag}");

@@ -35,7 +35,9 @@ pub fn uppercase(views: &Views<'_>, capital_charset: bool) -> f64 {
 
 /// Two words at its beginning that look like lines of base64.
 fn is_base64(line: &[u8]) -> bool {
-    let is_word = |word: &[u8]| (60..=76).contains(&word.len()) && word.iter().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(b));
+    let is_word = |word: &[u8]| {
+        (60..=76).contains(&word.len()) && word.iter().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(b))
+    };
     let mut words = line.split(|b| *b == b' ');
     let first_two = [words.next(), words.next()];
     words.next().is_some() && first_two.into_iter().all(|word| word.is_some_and(is_word))

@@ -50,8 +50,7 @@ impl Parts {
             message: Slice::default(),
             header: Slice::default(),
         };
-        let mut builder =
-            Builder { parts: empty, waiting: VecDeque::new(), boundaries: HashMap::new(), copied: 0 };
+        let mut builder = Builder { parts: empty, waiting: VecDeque::new(), boundaries: HashMap::new(), copied: 0 };
         builder.build();
         builder.parts
     }
@@ -87,7 +86,8 @@ impl Builder {
         let skipped = if is_mbox_separator(first) { first.len() } else { 0 };
         let section = Section::read(octets, skipped);
         let offset = text.start;
-        let slice = |range: &Range<usize>| Slice { buffer: text.buffer, start: offset + range.start, end: offset + range.end };
+        let slice =
+            |range: &Range<usize>| Slice { buffer: text.buffer, start: offset + range.start, end: offset + range.end };
         let fields = section.fields.iter().map(|(name, value)| (slice(name), slice(value))).collect();
         let body = slice(&(section.end..octets.len()));
         let body = self.with_few_blank_lines(body);
@@ -127,10 +127,7 @@ impl Builder {
         // SpamAssassin puts an empty line before a message's body that begins with neither one nor the boundary.
         let first = line_at(text, 0);
         let begins = first.strip_prefix(b"--").is_some_and(|rest| rest.starts_with(boundary));
-        let headless = multipart.is_message
-            && first.len() < text.len()
-            && !trimmed_start(first).is_empty()
-            && !begins;
+        let headless = multipart.is_message && first.len() < text.len() && !trimmed_start(first).is_empty() && !begins;
         let left = PARTS_MAX.saturating_sub(self.parts.parts.len());
         let found = multipart::cut(text, boundary, headless, left);
         if found.opened {

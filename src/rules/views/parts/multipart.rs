@@ -237,7 +237,8 @@ mod tests {
 
     fn shown(text: &str, found: &Pieces) -> Vec<String> {
         let piece = |piece: &Piece| {
-            let fields = piece.fields.iter().map(|(n, v)| format!("{}={}|", &text[n.clone()], text[v.clone()].trim_end()));
+            let fields =
+                piece.fields.iter().map(|(n, v)| format!("{}={}|", &text[n.clone()], text[v.clone()].trim_end()));
             let body = broken(text[piece.body.clone()].as_bytes(), piece.delimited).into_owned();
             fields.collect::<String>() + &String::from_utf8(body).unwrap()
         };
@@ -256,9 +257,10 @@ mod tests {
             ("--bb\nA: 1\n\nx\n", &["--bb\nA: 1\n\nx\n"]),
             ("A: 1\n\nx\n", &["A=1|x\n"]),
             ("--b--\n\nx\n", &[""]),
-            ("--b\nContent-Type: m/x; boundary=b\n\n--b\n\nx\n--b--\ny\n--b--\n", &[
-                "Content-Type=m/x; boundary=b|--b\n\nx\n--b--\ny",
-            ]),
+            (
+                "--b\nContent-Type: m/x; boundary=b\n\n--b\n\nx\n--b--\ny\n--b--\n",
+                &["Content-Type=m/x; boundary=b|--b\n\nx\n--b--\ny"],
+            ),
             ("", &[]),
         ] {
             assert_eq!(shown(text, &cut(text.as_bytes(), b"b", false, 100)), expected, "{text:?}");

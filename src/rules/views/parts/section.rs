@@ -101,7 +101,11 @@ mod tests {
             let found = Section::read(text.as_bytes(), 0);
             let shown = found.fields.iter().map(|(n, v)| format!("{}={}", &text[n.clone()], &text[v.clone()]));
             let shown = shown.collect::<Vec<_>>().join("|");
-            assert_eq!((shown.as_str(), &text[found.end..], found.unseparated), (fields, rest, unseparated), "{text:?}");
+            assert_eq!(
+                (shown.as_str(), &text[found.end..], found.unseparated),
+                (fields, rest, unseparated),
+                "{text:?}"
+            );
         }
     }
 
