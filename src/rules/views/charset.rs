@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn labels_of_words_are_believed() {
         for (octets, label, expected) in [
-            (&b"\xc3\xa9"[..], &b"iso-8859-1"[..], &"Ã©".as_bytes()[..]),
+            (&b"\xc3\xa9"[..], &b"iso-8859-1"[..], "Ã©".as_bytes()),
             (b"\xe9", b"utf-8", "\u{fffd}".as_bytes()),
             (b"\xe9", b"us-ascii", "\u{fffd}".as_bytes()),
             (b"\xe9", b"nonsense", "é".as_bytes()),
