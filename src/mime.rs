@@ -376,27 +376,32 @@ fn base64_value(octet: u8) -> Option<u32> {
 }
 
 /// Undoes quoted-printable (RFC 2045 section 6.7). Blanks before a line end are not data (rule 3). A `=` that begins nothing
-/// stands for itself.
+/// stands for itself. Soft line breaks go first: some senders break a code in two.
 pub fn quoted_printable(octets: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(octets.len());
-    for line in octets.split_inclusive(|b| *b == b'\n') {
-        let text = line.strip_suffix(b"\n").unwrap_or(line);
-        let text = if text.len() < line.len() { text.strip_suffix(b"\r").unwrap_or(text) } else { text };
-        let (_, line_end) = line.split_at_checked(text.len()).unwrap_or((line, &[]));
-        let blanks = text.iter().rev().take_while(|b| !line_end.is_empty() && matches!(b, b' ' | b'\t')).count();
+    let mut joined = Vec::with_capacity(octets.len());
+    let mut rest = octets;
+    while let Some((text, after)) = memchr(b'\n', rest).and_then(|end| rest.split_at_checked(end)) {
+        rest = after.get(1..).unwrap_or_default();
+        let (text, line_end): (_, &[u8]) = match text.strip_suffix(b"\r") {
+            Some(text) => (text, b"\r\n"),
+            None => (text, b"\n"),
+        };
+        let blanks = text.iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
         let text = text.get(..text.len() - blanks).unwrap_or(text);
-        match text.strip_suffix(b"=").filter(|_| !line_end.is_empty()) {
-            Some(text) => push_unquoted(text, &mut decoded),
+        match text.strip_suffix(b"=") {
+            Some(text) => joined.extend_from_slice(text),
             None => {
-                push_unquoted(text, &mut decoded);
-                decoded.extend_from_slice(line_end);
+                joined.extend_from_slice(text);
+                joined.extend_from_slice(line_end);
             }
         }
     }
-    decoded
+    joined.extend_from_slice(rest);
+    unquoted(&joined)
 }
 
-fn push_unquoted(text: &[u8], decoded: &mut Vec<u8>) {
+fn unquoted(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, from)) = memchr(b'=', rest).and_then(|at| rest.split_at_checked(at)) {
         decoded.extend_from_slice(before);
@@ -412,6 +417,7 @@ fn push_unquoted(text: &[u8], decoded: &mut Vec<u8>) {
         };
     }
     decoded.extend_from_slice(rest);
+    decoded
 }
 
 /// The value of a hexadecimal digit.
@@ -454,7 +460,7 @@ mod tests {
             ("Content-Type: multipart/mixed\n\nx", &[("multipart/mixed", "x")]),
             ("Content-Type: multipart/mixed; boundary=b\n\n--b\nno field\n", &[("text/plain", "no field|")]),
             ("Content-Type: multipart/mixed; boundary=b\n\n--bb\nx\n", &[("multipart/mixed", "--bb|x|")]),
-            ("Content-Transfer-Encoding: BASE64 (x)\n\naGVs\nbG8=IQ==", &[("text/plain", "hello!")]),
+            ("Content-Transfer-Encoding: BASE64 (x)\n\naGVs\nbG8=IQ==", &[("text/plain", "hello\0!")]),
             ("Content-Transfer-Encoding: quoted-printable\n\n=41=\nb=zz= \nc=", &[("text/plain", "Ab=zzc=")]),
         ] {
             assert_eq!(walk(mail), pairs(expected), "{mail:?}");

@@ -86,7 +86,9 @@ pub fn addresses(raw: &[u8]) -> Vec<Address> {
         let bracketed = group(2).map(|address| patterns.without_comments(address));
         let bracketed = bracketed.filter(|address| patterns.mailbox.is_match(address));
         let address = bracketed.or_else(|| group(3).filter(|_| group(2).is_none()).map(<[u8]>::to_vec));
-        found.push(patterns.address(address, group(1).or(group(4)), group(5)));
+        let standalone = captures.get(4).map(|phrase| whole_runs(phrase.as_bytes(), rest.get(phrase.end())));
+        let Some(standalone) = standalone.map_or(Some(None), |phrase| phrase.map(Some)) else { break };
+        found.push(patterns.address(address, group(1).or(standalone), group(5)));
         rest = captures.get(0).and_then(|whole| rest.get(whole.end()..)).unwrap_or_default();
     }
     if memchr(b'@', rest).is_some() {
@@ -95,6 +97,16 @@ pub fn addresses(raw: &[u8]) -> Vec<Address> {
         found.extend(left.map(|left| Address { address: Some(one_at(left.as_bytes())), phrase: None }));
     }
     found
+}
+
+/// A phrase that stands alone is made of quoted strings and of runs that end only where none can go on. A blank run that
+/// was cut short before a comment is none; with anything else cut short, there is no phrase at all.
+fn whole_runs<'t>(phrase: &'t [u8], next: Option<&u8>) -> Option<&'t [u8]> {
+    if next.is_none_or(|next| b"\",;<".contains(next)) {
+        return Some(phrase);
+    }
+    let kept = trimmed_end(phrase);
+    (kept.len() < phrase.len() && kept.last() == Some(&b'"')).then_some(kept)
 }
 
 /// `user@host`, or `Name <user@host>`: what nearly all fields are. Anything out of the ordinary is `None`.
@@ -267,8 +279,10 @@ mod tests {
             ("<a@b.example>,<c@d.example>", "", ""),
             ("<a@b.example>, <c@d.example>", "a@b.example|c@d.example", ""),
             ("a@b.example@c", "a@b.example", ""),
-            ("=?x?Q?\"Joe\"?=<a@b.example>", "a@b.example", "=?x?Q?Joe?="),
+            ("=?x?Q?\"Joe\"?=<a@b.example>", "a@b.example", "Joe"),
             ("x\"y <a@b.example>", "a@b.example", ""),
+            ("\"a@b.example\"  (<x@y.example>)", "a@b.example", "<x@y.example>"),
+            ("\"a\" (x)", "", "a"),
             ("", "", ""),
         ] {
             let expected = (expected_addresses.to_owned(), expected_names.to_owned());

@@ -30,6 +30,9 @@ pub struct Rendered<'p> {
     pub is_html: bool,
     /// How long it is in its own charset, without transfer encoding, in octets.
     pub source_octets: usize,
+    /// It was not decoded, for its source is ASCII. Perl then holds the text in octets as long as no character needs more,
+    /// and rules see octets above 127 that HTML's references stand for.
+    pub undecoded: bool,
     /// There is an image in it, if it is HTML.
     pub has_image: bool,
     /// The text.
@@ -48,6 +51,7 @@ impl<'p> Rendered<'p> {
         let octets = part.decoded();
         let is_html = kind == "text/html" && !octets.is_empty();
         let source = charset::text(octets, part.charset());
+        let undecoded = matches!(&source, Cow::Borrowed(text) if text.is_ascii());
         // The one place where HTML becomes text.
         let html = is_html.then(|| Box::new(Html::parse(&source, RENDERED_OCTETS_MAX)));
         let has_image = is_html && contains_image(&source);
@@ -55,9 +59,9 @@ impl<'p> Rendered<'p> {
         Some(match html {
             Some(mut html) => {
                 let text = Cow::Owned(std::mem::take(&mut html.text));
-                Rendered { part, is_html, source_octets, has_image, text, html: Some(html) }
+                Rendered { part, is_html, source_octets, undecoded, has_image, text, html: Some(html) }
             }
-            None => Rendered { part, is_html, source_octets, has_image, text: source, html: None },
+            None => Rendered { part, is_html, source_octets, undecoded, has_image, text: source, html: None },
         })
     }
 }
@@ -91,7 +95,11 @@ impl Text {
         let joined = joined(leaves);
         text.octets.reserve(subject.len() + joined.len());
         text.octets.extend_from_slice(subject);
-        normalise(&joined, &mut text.octets);
+        let undecoded = leaves.iter().flatten().all(|leaf| leaf.undecoded) && !joined.is_ascii();
+        match undecoded.then(|| latin1(&joined)).flatten() {
+            Some(octets) => normalise(&octets, ascii_white, &mut text.octets),
+            None => normalise(joined.as_bytes(), white::unicode_white, &mut text.octets),
+        }
         text.end_lines();
         text
     }
@@ -124,22 +132,31 @@ impl Text {
 }
 
 /// The text of all leaves. Once there is any, each further leaf begins with a line end, even without text.
-fn joined<'t>(leaves: &'t [Option<Rendered<'_>>]) -> Cow<'t, [u8]> {
+fn joined<'t>(leaves: &'t [Option<Rendered<'_>>]) -> Cow<'t, str> {
     if let [Some(only)] = leaves {
-        return Cow::Borrowed(cut(&only.text).as_bytes());
+        return Cow::Borrowed(cut(&only.text));
     }
-    let mut text = Vec::new();
+    let mut text = String::new();
     for leaf in leaves {
         if !text.is_empty() {
-            text.push(b'\n');
+            text.push('\n');
         }
         let part = leaf.as_ref().map_or("", |leaf| cut(&leaf.text));
         if text.len() + part.len() > TEXT_OCTETS_MAX {
             break;
         }
-        text.extend_from_slice(part.as_bytes());
+        text.push_str(part);
     }
     Cow::Owned(text)
+}
+
+/// The text in octets, if each character is one.
+fn latin1(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|c| u8::try_from(c).ok()).collect()
+}
+
+fn ascii_white(text: &[u8]) -> usize {
+    usize::from(text.first().is_some_and(|b| white::is_white(*b)))
 }
 
 /// The beginning of a part, up to a line or word end.
@@ -157,7 +174,7 @@ fn cut(text: &str) -> &str {
 
 /// White space becomes one space, or a line end where it holds an empty line: then what stands before its first `\n` and
 /// behind its last is a space each. So does a NUL, of which SpamAssassin makes line ends.
-fn normalise(text: &[u8], out: &mut Vec<u8>) {
+fn normalise(text: &[u8], white: fn(&[u8]) -> usize, out: &mut Vec<u8>) {
     let mut rest = text;
     while !rest.is_empty() {
         let word = rest.iter().position(|b| ENDS_WORD.get(usize::from(*b)) == Some(&true)).unwrap_or(rest.len());
@@ -173,7 +190,7 @@ fn normalise(text: &[u8], out: &mut Vec<u8>) {
                 out.push(b' ');
                 after.get(1..).unwrap_or_default()
             }
-            [first, ..] => match white_run(after) {
+            [first, ..] => match white_run(after, white) {
                 0 => {
                     out.push(*first);
                     after.get(1..).unwrap_or_default()
@@ -200,10 +217,10 @@ const ENDS_WORD: [bool; 256] = {
     ends
 };
 
-fn white_run(text: &[u8]) -> usize {
+fn white_run(text: &[u8], white: fn(&[u8]) -> usize) -> usize {
     let mut end = 0;
     loop {
-        match white::unicode_white(text.get(end..).unwrap_or_default()) {
+        match white(text.get(end..).unwrap_or_default()) {
             0 => return end,
             octets => end += octets,
         }
@@ -246,8 +263,9 @@ mod tests {
             ("A: 1\n\na\n", &["s\n", "a "]),
             ("A: 1\n\na\0b\n\0\nc\u{a0}\u{2003}d", &["s\n", "a\n", "b \n", " c d"]),
             ("Content-Type: text/html\n\n<p>a<br>b</p><p>c", &["s\n", "\n", "a b\n", "c"]),
+            ("Content-Type: text/html\n\nna&iuml;ve &#8364;", &["s\n", "naïve €"]),
             ("Content-Type: application/pdf\n\na\n", &["s\n"]),
-            ("Content-Type: application/x; name=a.HTML\n\n<b>a\n", &["s\n", "a "]),
+            ("Content-Type: application/x; name=a.HTML\n\n<b>a", &["s\n", "a"]),
             (
                 "Content-Type: text/plain; charset=koi8-r\nContent-Transfer-Encoding: base64\n\n8NLJ18XU\n",
                 &["s\n", "Привет"],
@@ -256,6 +274,13 @@ mod tests {
         ] {
             assert_eq!(lines(mail), expected, "{mail:?}");
         }
+    }
+
+    #[test]
+    fn references_in_ascii_are_octets() {
+        let parts = Parts::of_stored(b"Content-Type: text/html\n\nna&iuml;ve");
+        let text = Text::new(b"s\n", &rendered(&parts));
+        assert_eq!(text.lines().nth(1), Some(&b"na\xefve"[..]));
     }
 
     #[test]

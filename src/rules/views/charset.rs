@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, REPLACEMENT, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{Encoding, ISO_2022_JP, REPLACEMENT, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use crate::rules::views::detect::detect;
 
@@ -128,7 +128,8 @@ impl Decoder {
             Decoder::Latin1 => Some(self.lenient(octets)),
             Decoder::Windows1252 => octets.iter().all(|b| !is_hole(b)).then(|| self.lenient(octets)),
             Decoder::Other(encoding) => {
-                encoding.decode_without_bom_handling_and_without_replacement(octets).map(Cow::into_owned)
+                let octets = joined_shifts(encoding, octets);
+                encoding.decode_without_bom_handling_and_without_replacement(&octets).map(Cow::into_owned)
             }
         }
     }
@@ -145,9 +146,31 @@ impl Decoder {
                     false => text,
                 }
             }
-            Decoder::Other(encoding) => encoding.decode_without_bom_handling(octets).0.into_owned(),
+            Decoder::Other(encoding) => {
+                encoding.decode_without_bom_handling(&joined_shifts(encoding, octets)).0.into_owned()
+            }
         }
     }
+}
+
+/// ISO-2022-JP without escape sequences that another one follows at once: pieces that were joined have them, and the
+/// decoder takes them for an attack.
+fn joined_shifts<'a>(encoding: &'static Encoding, octets: &'a [u8]) -> Cow<'a, [u8]> {
+    if encoding != ISO_2022_JP {
+        return Cow::Borrowed(octets);
+    }
+    let mut out = Vec::with_capacity(octets.len());
+    let mut rest = octets;
+    while let Some((first, after)) = rest.split_first() {
+        match rest {
+            [0x1b, b'(' | b'$', _, 0x1b, ..] => rest = rest.get(3..).unwrap_or_default(),
+            _ => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// The octets that Windows-1252 does not define.
@@ -198,6 +221,7 @@ mod tests {
             (b"\xe9\x81", Some(b"windows-1252"), "é\u{fffd}"),
             (b"\xcf\xf0", Some(b"windows-1251"), "Пр"),
             (b"\x1b$B%F\x1b(B", Some(b"ISO-2022-JP"), "テ"),
+            (b"\x1b$B%F\x1b(B\x1b$B%F\x1b(B", Some(b"ISO-2022-JP"), "テテ"),
             (b"a\0 \0b\0", Some(b"utf-16"), "a b"),
             (b"\0a\0 \0b", Some(b"utf-16le"), "a b"),
             (b"abc", Some(b"hz-gb-2312"), "abc"),
@@ -210,7 +234,7 @@ mod tests {
     #[test]
     fn labels_of_words_are_believed() {
         for (octets, label, expected) in [
-            (&b"\xc3\xa9"[..], &b"iso-8859-1"[..], &"Ã©".as_bytes()[..]),
+            (&b"\xc3\xa9"[..], &b"iso-8859-1"[..], "Ã©".as_bytes()),
             (b"\xe9", b"utf-8", "\u{fffd}".as_bytes()),
             (b"\xe9", b"us-ascii", "\u{fffd}".as_bytes()),
             (b"\xe9", b"nonsense", "é".as_bytes()),

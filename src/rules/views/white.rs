@@ -34,7 +34,12 @@ pub fn line_at(text: &[u8], at: usize) -> &[u8] {
 
 /// All lines, each with its `\n`.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split_inclusive(|b| *b == b'\n')
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let line = line_at(text, at);
+        at += line.len();
+        (!line.is_empty()).then_some(line)
+    })
 }
 
 /// How many octets of white space a text of UTF-8 begins with, in Unicode's sense.

@@ -74,7 +74,7 @@ fn is_literal(name: &[u8]) -> bool {
         "references",
         "in-reply-to",
     ];
-    known.iter().any(|known| is(&known)) || name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"list-"))
+    known.iter().any(is) || name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"list-"))
 }
 
 /// Octets of one charset that stand side by side, before they are decoded.

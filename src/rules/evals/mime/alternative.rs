@@ -1,6 +1,9 @@
 //! What is said twice, as plain text and as HTML, and not the same.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use crate::rules::views::Views;
 use crate::rules::views::parts::View;
@@ -87,9 +90,13 @@ fn is_invitation(views: &Views<'_>) -> bool {
     root.kind() == "multipart/alternative" && children.len() == 2 && is(0, "text/html") && is(1, "text/calendar")
 }
 
+/// Marks and joiners belong to words too (UTS 18, annex C).
+static RARE_WORD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\w").ok());
+
 /// Counts words: what stands between white space and has a letter or a digit in it.
 fn count<'t>(text: &'t str, words: &mut Words<'t>) {
-    let is_word = |word: &&str| word.chars().any(|c| c.is_alphanumeric() || c == '_');
+    let rare = |word: &str| !word.is_ascii() && RARE_WORD.as_ref().is_some_and(|pattern| pattern.is_match(word));
+    let is_word = |word: &&str| word.chars().any(|c| c.is_alphanumeric() || c == '_') || rare(word);
     for word in text.split_whitespace().filter(is_word) {
         *words.entry(word).or_default() += 1;
     }

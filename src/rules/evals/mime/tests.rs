@@ -1,3 +1,5 @@
+//! Tests of the evals over parts: small mails, and what is asked of each.
+
 use super::alternative::Difference;
 use super::*;
 use crate::rules::views::header::Known;
