@@ -164,7 +164,7 @@ pub struct Compiled {
 
 /// Compiles everything that was read. Adds to the findings.
 pub fn compile(loaded: Loaded) -> (Compiled, Diagnostics) {
-    let Loaded { definitions, preferences, mut diagnostics } = loaded;
+    let Loaded { definitions, preferences, mut diagnostics, .. } = loaded;
     let Definitions { rules: definitions, index, settings } = definitions;
     report_nameless(&index, &settings, &mut diagnostics);
     let environment = Environment::new(preferences, &mut diagnostics);

@@ -83,12 +83,13 @@ impl Planner<'_> {
         scores.get(self.set).copied()
     }
 
-    /// A score of 0 switches a rule off, for metas too. Without a session nothing of the network is known.
+    /// A score of 0 switches a rule off, for metas too. Without a session nothing of the network is known: that is for
+    /// evals to say, whatever the flags of other rules are.
     fn runs(&self, rule: &Rule) -> bool {
         let settings = self.settings.get(&*rule.name);
         let off =
             settings.and_then(|settings| settings.scores).is_some_and(|scores| scores.get(self.set) == Some(&0.0));
-        let net = settings.is_some_and(|settings| settings.flags.net);
+        let net = matches!(rule.check, Check::Eval(_)) && settings.is_some_and(|settings| settings.flags.net);
         !off && (self.set % 2 == 1 || !net)
     }
 
