@@ -50,8 +50,9 @@ pub fn tokenize<'a>(html: &'a str, sink: impl FnMut(&Token<'a, '_>)) {
         literal: None,
         verbatim: false,
         sections: Vec::new(),
-        at_end: false,
-        title_unclosed: false,
+        again: false,
+        bracket_ends_comments: false,
+        unclosed: Vec::new(),
         pending_end: false,
         attributes: Vec::new(),
         sink,
@@ -90,10 +91,12 @@ struct Tokenizer<'a, S> {
     verbatim: bool,
     /// For each open marked section, the strongest so far.
     sections: Vec<Section>,
-    /// Something is unclosed: a `>` ends comments now, and the next unclosed markup is the rest.
-    at_end: bool,
-    /// No end tag of a title follows.
-    title_unclosed: bool,
+    /// Something is unclosed: what follows was read before, in vain.
+    again: bool,
+    /// Markup is unclosed: a `>` ends comments now, and the next unclosed markup is the rest.
+    bracket_ends_comments: bool,
+    /// Literal elements of which no end tag follows.
+    unclosed: Vec<&'static str>,
     /// An end tag of title is due before the next tag.
     pending_end: bool,
     attributes: Vec<Attribute<'a>>,
@@ -115,6 +118,9 @@ impl<'a, S: FnMut(&Token<'a, '_>)> Tokenizer<'a, S> {
             if self.at < self.html.len() && self.octet(self.at) == b'<' {
                 self.markup();
             }
+        }
+        if let Some(name @ ("script" | "style")) = self.literal.filter(|_| !self.again) {
+            self.emit(&Token::End(name));
         }
         self.end_title();
     }
@@ -220,7 +226,7 @@ impl<'a, S: FnMut(&Token<'a, '_>)> Tokenizer<'a, S> {
 
     /// The content of a literal element and its end tag.
     fn literal_text(&mut self, name: &'static str) {
-        let unclosed = name == "plaintext" || name == "title" && self.title_unclosed;
+        let unclosed = name == "plaintext" || self.unclosed.contains(&name);
         if let Some((end, next)) = if unclosed { None } else { literal_end(self.html, self.at, name) } {
             self.emit_text(end);
             let tag = Token::End(self.between(end + 2, end + 2 + name.len()));
@@ -230,14 +236,13 @@ impl<'a, S: FnMut(&Token<'a, '_>)> Tokenizer<'a, S> {
         }
         match name {
             // The rest is read as if the title had ended, though its end tag comes late.
-            "title" => (self.literal, self.pending_end, self.at_end, self.title_unclosed) = (None, true, true, true),
-            "script" | "style" => {
-                self.emit_text(self.html.len());
-                self.emit(&Token::End(name));
-                (self.literal, self.verbatim) = (None, false);
-            }
-            _ => self.emit_text(self.html.len()),
+            "title" => self.pending_end = true,
+            // Its content is read as markup, though references mean nothing in it.
+            "script" | "style" if self.again => self.emit(&Token::End(name)),
+            _ => return self.emit_text(self.html.len()),
         }
+        self.unclosed.push(name);
+        (self.literal, self.again) = (None, true);
     }
 
     /// A `<` and what it begins.
@@ -261,7 +266,7 @@ impl<'a, S: FnMut(&Token<'a, '_>)> Tokenizer<'a, S> {
             Markup::Ends(end) => self.at = end,
             // With the text that follows it.
             Markup::None => self.text(1),
-            Markup::Unclosed if !self.at_end => self.at_end = true,
+            Markup::Unclosed if !self.bracket_ends_comments => (self.again, self.bracket_ends_comments) = (true, true),
             Markup::Unclosed if begins_markup(self.octet(start + 1)) || start + 1 == self.html.len() => {
                 self.comment_rest()
             }
@@ -342,8 +347,11 @@ impl<'a, S: FnMut(&Token<'a, '_>)> Tokenizer<'a, S> {
         match self.octet(inner) {
             b'-' if inner + 1 == self.html.len() => Markup::Unclosed,
             b'-' if self.octet(inner + 1) == b'-' => {
-                let end =
-                    if self.at_end { behind(self.html, inner + 2, ">") } else { comment_end(self.html, inner + 2) };
+                let end = if self.bracket_ends_comments {
+                    behind(self.html, inner + 2, ">")
+                } else {
+                    comment_end(self.html, inner + 2)
+                };
                 self.comment(start, end)
             }
             b'[' => match self.marked_section(start) {

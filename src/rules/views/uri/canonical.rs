@@ -88,7 +88,8 @@ fn mailboxes(uri: &[u8], found: &mut Vec<Vec<u8>>) {
     found.extend(cut(b"?&", b'&'));
     if memmem::find(uri, b"%20").is_some() {
         let mut mailbox = uri.strip_prefix(b"mailto:").unwrap_or(uri);
-        while let Some(rest) = mailbox.strip_prefix(b"%20") {
+        // One blank stays where nothing else is the local-part.
+        while let Some(rest) = mailbox.strip_prefix(b"%20").filter(|rest| rest.first() != Some(&b'@')) {
             mailbox = rest;
         }
         found.extend(mailbox_at_front(mailbox, b"?&%").map(|mailbox| [b"mailto:", mailbox].concat()));
@@ -427,6 +428,7 @@ mod tests {
             ("mailto:a@b.example?c&d", &["mailto:a@b.example"]),
             ("mailto:a@b.example&c?d", &["mailto:a@b.example&c", "mailto:a@b.example"]),
             ("mailto:%20a@b.example%20", &["mailto:a@b.example"]),
+            ("%20%20@b", &["mailto:%20@b"]),
             ("mailto:\"A\" <a@b.example>", &["mailto:a@b.example"]),
         ] {
             let mut expected = vec![uri.to_owned()];
