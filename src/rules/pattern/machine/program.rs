@@ -435,19 +435,24 @@ fn fork(lazy: bool, round: u32, on: u32) -> Inst {
 fn table(starts: &[(u32, (Octets, bool))]) -> Table {
     let mut lists: Vec<Box<[u32]>> = Vec::new();
     let mut numbers: HashMap<Box<[u32]>, u16> = HashMap::new();
-    let mut fit = Vec::new();
+    let (mut fit, mut before, mut number) = (Vec::new(), Vec::new(), None);
     let octets = (0u8..=255).map(Some).chain([None]);
     let list = octets.map(|octet| {
         let begins = |set: &Octets| octet.is_some_and(|octet| set.contains(octet));
         fit.clear();
         fit.extend(starts.iter().filter(|(_, (set, empty))| *empty || begins(set)).map(|(at, _)| *at));
-        if let Some(number) = numbers.get(&*fit) {
-            return *number;
+        match number {
+            Some(number) if fit == before => return number,
+            _ => before.clone_from(&fit),
         }
-        let number = u16::try_from(lists.len()).unwrap_or(u16::MAX);
-        lists.push(fit.clone().into());
-        numbers.insert(fit.clone().into(), number);
-        number
+        let known = numbers.get(&*fit).copied().unwrap_or_else(|| {
+            lists.push(fit.clone().into());
+            let new = u16::try_from(lists.len().saturating_sub(1)).unwrap_or(u16::MAX);
+            numbers.insert(fit.clone().into(), new);
+            new
+        });
+        number = Some(known);
+        known
     });
     let list = list.collect();
     Table { list, lists }
