@@ -19,6 +19,7 @@ pub mod measure;
 pub mod octets;
 #[cfg(test)]
 mod perl_tests;
+mod prefix;
 pub mod syntax;
 #[cfg(test)]
 mod tests;

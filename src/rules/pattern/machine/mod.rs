@@ -115,8 +115,13 @@ impl<'a> Machine<'a> {
             Anchor::Line => return Some(from),
             Anchor::None => {}
         }
-        let Some(first) = &self.program.first else { return Some(from) };
-        rest.iter().position(|octet| first.contains(*octet)).map(|at| from.saturating_add(at))
+        let Some((first, others)) = self.program.prefix.split_first() else { return Some(from) };
+        let fits = |at: usize| {
+            let next = self.text.get(at.saturating_add(1)..).unwrap_or_default();
+            next.len() >= others.len() && others.iter().zip(next).all(|(set, octet)| set.contains(*octet))
+        };
+        let starts = rest.iter().enumerate().filter(|(_, octet)| first.contains(**octet));
+        starts.map(|(at, _)| from.saturating_add(at)).find(|at| fits(*at))
     }
 
     fn slot(&self, slot: usize) -> usize {

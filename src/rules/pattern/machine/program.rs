@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use crate::rules::pattern::measure::{self, Anchor};
 use crate::rules::pattern::octets::Octets;
+use crate::rules::pattern::prefix;
 use crate::rules::pattern::syntax::{Assertion, Condition, Conditional, Look, Node, Repeat, Tree};
 
 /// How many alternatives are looked up by the next octet instead of being tried.
@@ -114,8 +115,8 @@ pub struct Program {
     pub(super) references: Vec<Reference>,
     /// How many slots it needs. The first is for `\K`.
     pub(super) slots: usize,
-    /// The octets a match may begin with; none if it may be empty.
-    pub(super) first: Option<Octets>,
+    /// What the first octets of a match can be; nothing if it may be empty.
+    pub(super) prefix: Vec<Octets>,
     pub(super) anchor: Anchor,
     /// Where the slots of named groups are.
     pub(super) names: Vec<(Box<str>, usize)>,
@@ -137,8 +138,7 @@ impl Program {
         compiler.node(&tree.node);
         compiler.push(Inst::Match);
         let mut program = compiler.program;
-        let (first, empty) = measure::first(&tree.node);
-        program.first = (!empty).then_some(first);
+        program.prefix = prefix::of(&tree.node);
         program.anchor = measure::anchor(&tree.node);
         let slot = |group: &u16| compiler.groups.get(usize::from(*group)).copied().flatten();
         program.names = tree.names.iter().filter_map(|(name, group)| Some((name.clone(), slot(group)?))).collect();
@@ -150,8 +150,8 @@ impl Program {
     fn empty() -> Program {
         let (code, sets, runs, loops, looks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (tables, references, names) = (Vec::new(), Vec::new(), Vec::new());
-        let (slots, first, anchor) = (1, None, Anchor::None);
-        Program { code, sets, runs, loops, looks, tables, references, slots, first, anchor, names }
+        let (slots, prefix, anchor) = (1, Vec::new(), Anchor::None);
+        Program { code, sets, runs, loops, looks, tables, references, slots, prefix, anchor, names }
     }
 
     /// Where one octet follows a run, backtracking looks only there.
