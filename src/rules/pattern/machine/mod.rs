@@ -120,8 +120,21 @@ impl<'a> Machine<'a> {
             let next = self.text.get(at.saturating_add(1)..).unwrap_or_default();
             next.len() >= others.len() && others.iter().zip(next).all(|(set, octet)| set.contains(*octet))
         };
-        let starts = rest.iter().enumerate().filter(|(_, octet)| first.contains(**octet));
-        starts.map(|(at, _)| from.saturating_add(at)).find(|at| fits(*at))
+        let mut at = from;
+        loop {
+            let rest = self.text.get(at..)?;
+            let skipped = match *self.program.needles {
+                [a] => memchr::memchr(a, rest),
+                [a, b] => memchr::memchr2(a, b, rest),
+                [a, b, c] => memchr::memchr3(a, b, c, rest),
+                _ => rest.iter().position(|octet| first.contains(*octet)),
+            };
+            at = at.saturating_add(skipped?);
+            if fits(at) {
+                return Some(at);
+            }
+            at = at.saturating_add(1);
+        }
     }
 
     fn slot(&self, slot: usize) -> usize {

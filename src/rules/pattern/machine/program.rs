@@ -11,6 +11,8 @@ use crate::rules::pattern::syntax::{Assertion, Condition, Conditional, Look, Nod
 
 /// How many alternatives are looked up by the next octet instead of being tried.
 const DISPATCH_FROM: usize = 3;
+/// How many octets are looked for all at once.
+const NEEDLES_MAX: u32 = 3;
 /// The slots of a group: where it opened, and where what it took begins and ends.
 const GROUP_SLOTS: usize = 3;
 
@@ -117,6 +119,8 @@ pub struct Program {
     pub(super) slots: usize,
     /// What the first octets of a match can be; nothing if it may be empty.
     pub(super) prefix: Vec<Octets>,
+    /// The members of the first of these sets, if they are few enough to be looked for all at once.
+    pub(super) needles: Vec<u8>,
     pub(super) anchor: Anchor,
     /// Where the slots of named groups are.
     pub(super) names: Vec<(Box<str>, usize)>,
@@ -139,6 +143,9 @@ impl Program {
         compiler.push(Inst::Match);
         let mut program = compiler.program;
         program.prefix = prefix::of(&tree.node);
+        if let Some(first) = program.prefix.first().filter(|first| first.count() <= NEEDLES_MAX) {
+            program.needles = first.iter().collect();
+        }
         program.anchor = measure::anchor(&tree.node);
         let slot = |group: &u16| compiler.groups.get(usize::from(*group)).copied().flatten();
         program.names = tree.names.iter().filter_map(|(name, group)| Some((name.clone(), slot(group)?))).collect();
@@ -150,8 +157,8 @@ impl Program {
     fn empty() -> Program {
         let (code, sets, runs, loops, looks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (tables, references, names) = (Vec::new(), Vec::new(), Vec::new());
-        let (slots, prefix, anchor) = (1, Vec::new(), Anchor::None);
-        Program { code, sets, runs, loops, looks, tables, references, slots, prefix, anchor, names }
+        let (slots, prefix, needles, anchor) = (1, Vec::new(), Vec::new(), Anchor::None);
+        Program { code, sets, runs, loops, looks, tables, references, slots, prefix, needles, anchor, names }
     }
 
     /// Where one octet follows a run, backtracking looks only there.
