@@ -38,9 +38,9 @@ pub const STEPS_PER_MATCH_MAX: u64 = 500_000;
 /// What is enough for one message, in steps: about 50 ms at worst.
 pub const STEPS_PER_MESSAGE_MAX: u64 = 10_000_000;
 /// The steps after which the DFA is asked.
-const STEPS_BEFORE_LINEAR: u64 = 500;
+const STEPS_BEFORE_LINEAR: u64 = 200;
 /// And so many for each octet of text.
-const STEPS_BEFORE_LINEAR_PER_OCTET: u64 = 6;
+const STEPS_BEFORE_LINEAR_PER_OCTET: u64 = 2;
 /// A search that took too many steps makes so many next ones begin with the DFA.
 const SLOW_SEARCHES: u8 = 200;
 /// The largest compiled pattern, in octets.
