@@ -3,8 +3,8 @@
 //! *The path of a rule:* [`source`] splits files into statements; [`parser`] reads them into [`definition`]s, with
 //! [`expression`] for metas and conditions and [`mod@pattern`] for Perl's regular expressions; [`mod@compile`] makes plans.
 //! *The path of a message:* [`mod@evaluate`] builds [`views`] of it, asks [`evidence`] of its session, and counts.
-//! *Guarantees:* a rule file can neither crash, hang nor exhaust the process: everything in it is bounded, patterns run in
-//! linear time, and what is not supported is a [`Diagnostic`] with its place, never a guess. No message can do so either.
+//! *Guarantees:* a rule file can neither crash, hang nor exhaust the process: everything in it is bounded, patterns run
+//! within a budget, and what is not supported is a [`Diagnostic`] with its place, never a guess. No message can do so either.
 //! *Never does:* I/O once loaded, or decide what becomes of a message.
 //! *Understood so far:* `header`, `body`, `meta`, `score`, `describe`, `tflags`, `lang`, `if`, `ifplugin`, `else`, `endif`,
 //! and the evals of [`evidence`].
