@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn candidates_are_a_set_that_can_be_used_again() {
-        let patterns = vec![Pattern::parse(b"/needle/").unwrap_or_else(|e| panic!("{e}"))];
+        let patterns = [Pattern::parse(b"/needle/").unwrap_or_else(|e| panic!("{e}"))];
         let prefilter = Prefilter::new(patterns.iter().cycle().take(130));
         let mut candidates = marked(&prefilter, b"a NEEDLE");
         assert_eq!(candidates.iter().collect::<Vec<_>>(), (0..130).collect::<Vec<_>>());

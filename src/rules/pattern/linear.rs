@@ -21,6 +21,8 @@ use super::syntax::{Assertion, Node};
 pub const EXACT_OCTETS_MAX: usize = 128 << 10;
 /// The largest loose one.
 pub const LOOSE_OCTETS_MAX: usize = 4 << 20;
+/// An automaton up to this size is small.
+const SMALL_OCTETS_MAX: usize = 16 << 10;
 /// The largest least count that a loose one keeps.
 const LOOSE_COUNT_MAX: u32 = 2;
 /// The cache of one DFA, in octets.
@@ -123,11 +125,14 @@ impl Linear {
         self.exact
     }
 
-    /// Where the first match at or behind `from` ends.
-    pub fn end_of_first(&self, text: &[u8], from: usize) -> Result<Option<usize>, OutOfSteps> {
-        if from > text.len() {
-            return Ok(None);
-        }
+    /// Whether it is so small that even a search that knows nothing yet costs little.
+    pub fn is_small(&self) -> bool {
+        self.dfa.get_nfa().memory_usage() <= SMALL_OCTETS_MAX
+    }
+
+    /// Where the first match ends, and how many octets of cache were filled to learn it: what is not cached is what takes
+    /// time.
+    pub fn end_of_first(&self, text: &[u8]) -> (Result<Option<usize>, OutOfSteps>, usize) {
         let (mut cache, known) = CACHES.with_borrow_mut(|caches| {
             let own = caches.iter().position(|(number, _)| *number == self.number);
             let full = caches.len() >= CACHES_MAX;
@@ -140,7 +145,10 @@ impl Linear {
             cache.reset(&self.dfa);
         }
         let mut cache = cache.unwrap_or_else(|| self.dfa.create_cache());
-        let found = self.dfa.try_search_fwd(&mut cache, &Input::new(text).range(from..));
+        let (filled, cleared) = (cache.memory_usage(), cache.clear_count());
+        let found = self.dfa.try_search_fwd(&mut cache, &Input::new(text));
+        let clears = cache.clear_count().saturating_sub(cleared).saturating_mul(CACHE_OCTETS_MAX);
+        let cost = cache.memory_usage().saturating_add(clears).saturating_sub(filled);
         if found.is_err() {
             cache.reset(&self.dfa);
         }
@@ -151,7 +159,7 @@ impl Linear {
                 caches.remove(0);
             }
         });
-        found.map(|found| found.map(|found| found.offset())).map_err(|_| OutOfSteps)
+        (found.map(|found| found.map(|found| found.offset())).map_err(|_| OutOfSteps), cost)
     }
 
     /// About how much memory it takes, in octets.

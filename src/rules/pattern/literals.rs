@@ -101,25 +101,38 @@ fn join(first: &Strings, second: &Strings) -> Option<Strings> {
 fn alternate(parts: impl Iterator<Item = Known>) -> Known {
     let (mut exact, mut best) = (Some(Vec::new()), Some(Vec::new()));
     for part in parts {
-        let either = better(part.best, part.exact.clone());
-        exact = both(exact, part.exact);
-        best = both(best, either);
+        add(&mut best, better(part.best, part.exact.clone()));
+        add(&mut exact, part.exact);
+        if exact.is_none() && best.is_none() {
+            break;
+        }
     }
-    Known { exact, best: best.filter(|best| !best.is_empty()) }
+    Known { exact: exact.and_then(distinct), best: best.and_then(distinct).filter(|best| !best.is_empty()) }
 }
 
-fn both(first: Option<Strings>, second: Option<Strings>) -> Option<Strings> {
-    let mut all = [first?, second?].concat();
-    all.sort_unstable();
-    all.dedup();
-    (all.len() <= STRINGS_MAX).then_some(all)
+/// Adds strings to those of other alternatives; if there are none, or too many, there are none of both.
+fn add(all: &mut Option<Strings>, more: Option<Strings>) {
+    match (all.as_mut(), more) {
+        (Some(known), Some(more)) if known.len() <= STRINGS_MAX.saturating_mul(2) => known.extend(more),
+        _ => *all = None,
+    }
+}
+
+fn distinct(mut strings: Strings) -> Option<Strings> {
+    strings.sort_unstable();
+    strings.dedup();
+    (strings.len() <= STRINGS_MAX).then_some(strings)
 }
 
 fn repeated(repeat: &Repeat) -> Known {
     let Known { exact, best } = known(&repeat.node);
     if repeat.min == 0 {
         let optional = exact.filter(|_| repeat.max == Some(1));
-        return Known { exact: both(optional, Some(vec![Vec::new()])), best: None };
+        let with_none = |mut strings: Strings| {
+            strings.push(Vec::new());
+            distinct(strings)
+        };
+        return Known { exact: optional.and_then(with_none), best: None };
     }
     let Some(exact) = exact else { return Known { exact, best } };
     let mut copies = exact.clone();

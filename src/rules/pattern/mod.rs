@@ -5,7 +5,7 @@
 //! lazy DFA ([`linear`]) is asked, which is linear in the text. What the DFA does not find is no match; what it finds is
 //! one if the pattern needs no backtracking, and otherwise the machine has the last word, with more steps.
 //! *Guarantees:* a search ends. One takes at most [`STEPS_PER_MATCH_MAX`] steps and all of a message's what its [`Budget`]
-//! holds; the DFA is asked even then.
+//! holds, to which what a DFA has to learn counts too. When nothing is left, small DFAs are asked still.
 //! *Never does:* hit what Perl does not hit. A search that had to be given up is no match, and is counted in
 //! [`Budget::aborts`].
 //! *What is not done:* recursion, code, Unicode properties, backtracking verbs but `(*FAIL)`.
@@ -19,6 +19,7 @@ pub mod measure;
 pub mod octets;
 #[cfg(test)]
 mod perl_tests;
+mod prefix;
 pub mod syntax;
 #[cfg(test)]
 mod tests;
@@ -34,10 +35,12 @@ pub use syntax::PatternError;
 
 /// The steps one search may take. A step is a few nanoseconds.
 pub const STEPS_PER_MATCH_MAX: u64 = 500_000;
+/// What is enough for one message, in steps: about 50 ms at worst.
+pub const STEPS_PER_MESSAGE_MAX: u64 = 10_000_000;
 /// The steps after which the DFA is asked.
-const STEPS_BEFORE_LINEAR: u64 = 500;
+const STEPS_BEFORE_LINEAR: u64 = 200;
 /// And so many for each octet of text.
-const STEPS_BEFORE_LINEAR_PER_OCTET: u64 = 6;
+const STEPS_BEFORE_LINEAR_PER_OCTET: u64 = 2;
 /// A search that took too many steps makes so many next ones begin with the DFA.
 const SLOW_SEARCHES: u8 = 200;
 /// The largest compiled pattern, in octets.
@@ -131,7 +134,7 @@ impl Pattern {
             }
             self.slow.store(SLOW_SEARCHES, Ordering::Relaxed);
         }
-        match self.linear().map(|linear| (linear.is_exact(), linear.end_of_first(text, 0))) {
+        match self.ask_linear(text, budget) {
             Some((_, Ok(None))) => false,
             Some((true, Ok(Some(_)))) => true,
             _ => self.find_at(text, 0, false, budget).is_some(),
@@ -237,6 +240,17 @@ impl Pattern {
     fn linear(&self) -> Option<&Linear> {
         let make = || Linear::new(&syntax::parse(&self.written).ok()?.node, !self.backtracks).map(Box::new);
         self.linear.get_or_init(make).as_deref()
+    }
+
+    /// What the DFA says, and whether it is exact. None if there is no DFA, or it is too dear for what is left.
+    fn ask_linear(&self, text: &[u8], budget: &mut Budget) -> Option<(bool, Result<Option<usize>, OutOfSteps>)> {
+        let linear = self.linear()?;
+        if budget.steps == 0 && !linear.is_small() {
+            return None;
+        }
+        let (end, cost) = linear.end_of_first(text);
+        budget.steps = budget.steps.saturating_sub(u64::try_from(cost).unwrap_or(u64::MAX));
+        Some((linear.is_exact(), end))
     }
 
     fn search(&self, text: &[u8], from: usize, not_empty: bool, steps: u64, budget: &mut Budget) -> Found {

@@ -132,7 +132,14 @@ impl Octets {
 
     /// Its members.
     pub fn iter(&self) -> impl Iterator<Item = u8> + '_ {
-        (0u8..=255).filter(|octet| self.contains(*octet))
+        [0u8, 64, 128, 192].into_iter().zip(self.0).flat_map(|(from, word)| {
+            let mut left = word;
+            std::iter::from_fn(move || {
+                let bit = u8::try_from(left.trailing_zeros()).ok().filter(|bit| *bit < 64)?;
+                left &= left.wrapping_sub(1);
+                Some(from | bit)
+            })
+        })
     }
 
     /// Its members as ranges, both ends included.

@@ -115,8 +115,26 @@ impl<'a> Machine<'a> {
             Anchor::Line => return Some(from),
             Anchor::None => {}
         }
-        let Some(first) = &self.program.first else { return Some(from) };
-        rest.iter().position(|octet| first.contains(*octet)).map(|at| from.saturating_add(at))
+        let Some((first, others)) = self.program.prefix.split_first() else { return Some(from) };
+        let fits = |at: usize| {
+            let next = self.text.get(at.saturating_add(1)..).unwrap_or_default();
+            next.len() >= others.len() && others.iter().zip(next).all(|(set, octet)| set.contains(*octet))
+        };
+        let mut at = from;
+        loop {
+            let rest = self.text.get(at..)?;
+            let skipped = match *self.program.needles {
+                [a] => memchr::memchr(a, rest),
+                [a, b] => memchr::memchr2(a, b, rest),
+                [a, b, c] => memchr::memchr3(a, b, c, rest),
+                _ => rest.iter().position(|octet| first.contains(*octet)),
+            };
+            at = at.saturating_add(skipped?);
+            if fits(at) {
+                return Some(at);
+            }
+            at = at.saturating_add(1);
+        }
     }
 
     fn slot(&self, slot: usize) -> usize {

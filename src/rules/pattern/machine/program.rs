@@ -6,10 +6,13 @@ use std::collections::HashMap;
 
 use crate::rules::pattern::measure::{self, Anchor};
 use crate::rules::pattern::octets::Octets;
+use crate::rules::pattern::prefix;
 use crate::rules::pattern::syntax::{Assertion, Condition, Conditional, Look, Node, Repeat, Tree};
 
 /// How many alternatives are looked up by the next octet instead of being tried.
 const DISPATCH_FROM: usize = 3;
+/// How many octets are looked for all at once.
+const NEEDLES_MAX: u32 = 3;
 /// The slots of a group: where it opened, and where what it took begins and ends.
 const GROUP_SLOTS: usize = 3;
 
@@ -114,8 +117,10 @@ pub struct Program {
     pub(super) references: Vec<Reference>,
     /// How many slots it needs. The first is for `\K`.
     pub(super) slots: usize,
-    /// The octets a match may begin with; none if it may be empty.
-    pub(super) first: Option<Octets>,
+    /// What the first octets of a match can be; nothing if it may be empty.
+    pub(super) prefix: Vec<Octets>,
+    /// The members of the first of these sets, if they are few enough to be looked for all at once.
+    pub(super) needles: Vec<u8>,
     pub(super) anchor: Anchor,
     /// Where the slots of named groups are.
     pub(super) names: Vec<(Box<str>, usize)>,
@@ -137,8 +142,10 @@ impl Program {
         compiler.node(&tree.node);
         compiler.push(Inst::Match);
         let mut program = compiler.program;
-        let (first, empty) = measure::first(&tree.node);
-        program.first = (!empty).then_some(first);
+        program.prefix = prefix::of(&tree.node);
+        if let Some(first) = program.prefix.first().filter(|first| first.count() <= NEEDLES_MAX) {
+            program.needles = first.iter().collect();
+        }
         program.anchor = measure::anchor(&tree.node);
         let slot = |group: &u16| compiler.groups.get(usize::from(*group)).copied().flatten();
         program.names = tree.names.iter().filter_map(|(name, group)| Some((name.clone(), slot(group)?))).collect();
@@ -150,8 +157,8 @@ impl Program {
     fn empty() -> Program {
         let (code, sets, runs, loops, looks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (tables, references, names) = (Vec::new(), Vec::new(), Vec::new());
-        let (slots, first, anchor) = (1, None, Anchor::None);
-        Program { code, sets, runs, loops, looks, tables, references, slots, first, anchor, names }
+        let (slots, prefix, needles, anchor) = (1, Vec::new(), Vec::new(), Anchor::None);
+        Program { code, sets, runs, loops, looks, tables, references, slots, prefix, needles, anchor, names }
     }
 
     /// Where one octet follows a run, backtracking looks only there.
@@ -435,19 +442,24 @@ fn fork(lazy: bool, round: u32, on: u32) -> Inst {
 fn table(starts: &[(u32, (Octets, bool))]) -> Table {
     let mut lists: Vec<Box<[u32]>> = Vec::new();
     let mut numbers: HashMap<Box<[u32]>, u16> = HashMap::new();
-    let mut fit = Vec::new();
+    let (mut fit, mut before, mut number) = (Vec::new(), Vec::new(), None);
     let octets = (0u8..=255).map(Some).chain([None]);
     let list = octets.map(|octet| {
         let begins = |set: &Octets| octet.is_some_and(|octet| set.contains(octet));
         fit.clear();
         fit.extend(starts.iter().filter(|(_, (set, empty))| *empty || begins(set)).map(|(at, _)| *at));
-        if let Some(number) = numbers.get(&*fit) {
-            return *number;
+        match number {
+            Some(number) if fit == before => return number,
+            _ => before.clone_from(&fit),
         }
-        let number = u16::try_from(lists.len()).unwrap_or(u16::MAX);
-        lists.push(fit.clone().into());
-        numbers.insert(fit.clone().into(), number);
-        number
+        let known = numbers.get(&*fit).copied().unwrap_or_else(|| {
+            lists.push(fit.clone().into());
+            let new = u16::try_from(lists.len().saturating_sub(1)).unwrap_or(u16::MAX);
+            numbers.insert(fit.clone().into(), new);
+            new
+        });
+        number = Some(known);
+        known
     });
     let list = list.collect();
     Table { list, lists }
