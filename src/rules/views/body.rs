@@ -56,6 +56,11 @@ impl<'p> Rendered<'p> {
         };
         Some(Rendered { part: part.index(), is_html, source_octets: octets.len(), undecoded, has_image, text })
     }
+
+    /// Does Perl hold the text in octets?
+    pub fn is_octets(&self) -> bool {
+        self.undecoded && (self.text.is_ascii() || self.text.chars().all(|c| u8::try_from(c).is_ok()))
+    }
 }
 
 fn contains_image(html: &str) -> bool {
