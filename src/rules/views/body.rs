@@ -64,6 +64,11 @@ impl<'p> Rendered<'p> {
             None => Rendered { part, is_html, source_octets, undecoded, has_image, text: source, html: None },
         })
     }
+
+    /// Does Perl hold the text in octets?
+    pub fn is_octets(&self) -> bool {
+        self.undecoded && (self.text.is_ascii() || self.text.chars().all(|c| u8::try_from(c).is_ok()))
+    }
 }
 
 fn contains_image(html: &str) -> bool {

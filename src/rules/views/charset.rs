@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, ISO_2022_JP, REPLACEMENT, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{Encoding, GBK, ISO_2022_JP, REPLACEMENT, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use crate::rules::views::detect::detect;
 
@@ -17,6 +17,8 @@ enum Decoder {
     /// ISO-8859-1 by a name that does not also mean Windows-1252.
     Latin1,
     Windows1252,
+    /// GB 2312 as Unicode's own table has it, which knows fewer letters than GBK and two of them otherwise.
+    Gb2312,
     Other(&'static Encoding),
 }
 
@@ -108,6 +110,7 @@ fn decoder(label: &[u8]) -> Option<Decoder> {
         b"ascii" | b"us-ascii" | b"iso-646-us" | b"646" => Decoder::Ascii,
         b"iso-8859-1" | b"iso8859-1" | b"windows-1252" | b"cp1252" => Decoder::Windows1252,
         b"latin1" | b"latin-1" | b"iso_8859-1" | b"iso_8859_1" | b"l1" => Decoder::Latin1,
+        b"gb2312" | b"euc-cn" | b"x-euc-cn" => Decoder::Gb2312,
         b"utf8" | b"utf-8" => Decoder::Other(encoding_rs::UTF_8),
         _ => {
             let known = Encoding::for_label(label).filter(|encoding| *encoding != REPLACEMENT);
@@ -127,6 +130,11 @@ impl Decoder {
             Decoder::Ascii => octets.is_ascii().then(|| self.lenient(octets)),
             Decoder::Latin1 => Some(self.lenient(octets)),
             Decoder::Windows1252 => octets.iter().all(|b| !is_hole(b)).then(|| self.lenient(octets)),
+            Decoder::Gb2312 => {
+                let legal = octets.iter().all(|b| b.is_ascii() || (0xa1..=0xfe).contains(b));
+                let text = legal.then(|| GBK.decode_without_bom_handling_and_without_replacement(octets)).flatten()?;
+                Some(text.replace('\u{b7}', "\u{30fb}").replace('\u{2014}', "\u{2015}"))
+            }
             Decoder::Other(encoding) => {
                 let octets = joined_shifts(encoding, octets);
                 encoding.decode_without_bom_handling_and_without_replacement(&octets).map(Cow::into_owned)
@@ -145,6 +153,10 @@ impl Decoder {
                     true => text.replace(['\u{81}', '\u{8d}', '\u{8f}', '\u{90}', '\u{9d}'], "\u{fffd}"),
                     false => text,
                 }
+            }
+            Decoder::Gb2312 => {
+                let text = GBK.decode_without_bom_handling(octets).0;
+                text.replace('\u{b7}', "\u{30fb}").replace('\u{2014}', "\u{2015}")
             }
             Decoder::Other(encoding) => {
                 encoding.decode_without_bom_handling(&joined_shifts(encoding, octets)).0.into_owned()

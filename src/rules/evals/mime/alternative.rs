@@ -7,6 +7,7 @@ use regex::Regex;
 
 use crate::rules::views::Views;
 use crate::rules::views::parts::View;
+use crate::rules::views::white::is_white;
 
 /// How the words of HTML and of plain text differ in multipart/alternative.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
@@ -39,7 +40,11 @@ impl Difference {
         for part in alternative.tree().into_iter().filter(|part| is_text(part.kind())) {
             let rendered = views.rendered().iter().flatten().find(|rendered| rendered.part == part.index());
             let Some(rendered) = rendered else { continue };
-            count(&rendered.text, if part.effective_kind() == "text/html" { &mut html } else { &mut text });
+            let words = if part.effective_kind() == "text/html" { &mut html } else { &mut text };
+            match rendered.is_octets() {
+                true => count_octets(&rendered.text, words),
+                false => count(&rendered.text, words),
+            }
             if html.is_empty() && rendered.has_image {
                 // No word: words hold no line end.
                 html.insert("\n", 1);
@@ -98,6 +103,14 @@ fn count<'t>(text: &'t str, words: &mut Words<'t>) {
     let rare = |word: &str| !word.is_ascii() && RARE_WORD.as_ref().is_some_and(|pattern| pattern.is_match(word));
     let is_word = |word: &&str| word.chars().any(|c| c.is_alphanumeric() || c == '_') || rare(word);
     for word in text.split_whitespace().filter(is_word) {
+        *words.entry(word).or_default() += 1;
+    }
+}
+
+/// The same in text that is octets: there only those of ASCII are letters and white space.
+fn count_octets<'t>(text: &'t str, words: &mut Words<'t>) {
+    let is_word = |word: &&str| word.bytes().any(|b| b.is_ascii_alphanumeric() || b == b'_');
+    for word in text.split(|c: char| c.is_ascii() && is_white(c as u8)).filter(is_word) {
         *words.entry(word).or_default() += 1;
     }
 }

@@ -260,17 +260,21 @@ fn few_blank_lines(text: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let mut out = Vec::with_capacity(text.len());
-    let mut blanks: Vec<&[u8]> = Vec::new();
+    let mut first: Vec<&[u8]> = Vec::new();
+    let mut last: VecDeque<&[u8]> = VecDeque::with_capacity(BLANK_LINES_MAX);
     for line in lines(text).map(Some).chain([None]) {
         if let Some(blank) = line.filter(|line| is_blank(line)) {
-            blanks.push(blank);
+            if first.len() < if out.is_empty() { 2 } else { 1 } {
+                first.push(blank);
+                continue;
+            }
+            if last.len() == BLANK_LINES_MAX - 1 {
+                last.pop_front();
+            }
+            last.push_back(blank);
             continue;
         }
-        let first = if out.is_empty() { 2 } else { 1 };
-        let dropped = blanks.len().saturating_sub(BLANK_LINES_MAX - 1 + first);
-        let (before, rest) = blanks.split_at_checked(first).unwrap_or((&blanks, &[]));
-        out.extend(before.iter().chain(rest.iter().skip(dropped)).copied().flatten());
-        blanks.clear();
+        out.extend(first.drain(..).chain(last.drain(..)).flatten());
         out.extend_from_slice(line.unwrap_or_default());
     }
     Some(out)
