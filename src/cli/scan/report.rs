@@ -174,15 +174,19 @@ impl Report {
 
     fn write_rules(&self, explain: bool, out: &mut String) {
         if !explain {
-            self.rules.iter().for_each(|(name, score)| drop(writeln!(out, "  rule            {score:>6.2}  {name}")));
+            for (name, score) in &self.rules {
+                let _ = writeln!(out, "  rule            {score:>6.2}  {name}");
+            }
             return;
         }
         let mut explained = self.explained.clone().unwrap_or_default();
         explained.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.rule.cmp(&b.rule)));
         for Explained { rule, score, describe, matched } in &explained {
             let _ = writeln!(out, "  rule            {score:>6.2}  {rule}");
-            describe.iter().for_each(|text| drop(writeln!(out, "                          {text}")));
-            matched.iter().for_each(|text| drop(writeln!(out, "                          matched: {text}")));
+            let matched = matched.as_ref().map(|text| format!("matched: {text}"));
+            for text in describe.iter().chain(&matched) {
+                let _ = writeln!(out, "                          {text}");
+            }
         }
     }
 }

@@ -103,8 +103,13 @@ pub enum Check {
 pub enum Matcher {
     /// Compiled.
     Fixed(Box<Pattern>),
-    /// As written: it holds `%{TAG}`s, for what other patterns captured in this message.
-    Tagged(Box<[u8]>),
+    /// It holds `%{TAG}`s, for what other patterns captured in this message.
+    Tagged {
+        /// As written.
+        written: Box<[u8]>,
+        /// The same where each tag may be anything: what this does not match, that does not.
+        loose: Box<Pattern>,
+    },
 }
 
 /// What is asked of header fields of parts.
@@ -225,6 +230,19 @@ impl From<PatternError> for Problem {
     }
 }
 
+/// A pattern whose tags may be anything.
+fn loose(written: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(written.len());
+    let mut rest = written;
+    while let Some((before, tag)) = memchr::memmem::find(rest, b"%{").and_then(|at| rest.split_at_checked(at)) {
+        out.extend_from_slice(before);
+        out.extend_from_slice(b"(?s:.*)");
+        rest = memchr::memchr(b'}', tag).and_then(|end| tag.get(end + 1..)).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
 struct Compiler<'a> {
     index: &'a HashMap<Arc<str>, usize>,
     environment: &'a Environment,
@@ -262,7 +280,7 @@ impl Compiler<'_> {
 
     fn matcher(&mut self, written: Box<[u8]>, tagged: bool) -> Result<Matcher, PatternError> {
         match tagged {
-            true => Ok(Matcher::Tagged(written)),
+            true => Ok(Matcher::Tagged { loose: Box::new(self.pattern(&loose(&written))?), written }),
             false => Ok(Matcher::Fixed(Box::new(self.pattern(&written)?))),
         }
     }

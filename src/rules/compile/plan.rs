@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use crate::rules::compile::{Check, Matcher, Rule, View};
 use crate::rules::definition::Settings;
+use crate::rules::pattern::Pattern;
 use crate::rules::prefilter::Prefilter;
 use crate::rules::views::header::Query;
 
@@ -97,14 +98,21 @@ impl Planner<'_> {
     fn needed(&self, scored: &[(usize, f64)]) -> Vec<bool> {
         let mut needed = vec![false; self.rules.len()];
         let mut waiting: Vec<usize> = scored.iter().map(|(at, _)| *at).collect();
+        let captures = |rule: &Rule| rule.check.pattern().is_some_and(Pattern::has_named_groups);
         while let Some(at) = waiting.pop() {
             let (Some(rule), Some(mark)) = (self.rules.get(at), needed.get_mut(at)) else { continue };
             if *mark || !self.runs(rule) {
                 continue;
             }
             *mark = true;
-            if let Check::Meta(program) = &rule.check {
-                waiting.extend(program.names().filter_map(|name| *name));
+            match &rule.check {
+                Check::Meta(program) => waiting.extend(program.names().filter_map(|name| *name)),
+                // Whoever captures may capture what it needs.
+                Check::Header { matcher: Matcher::Tagged { .. }, .. }
+                | Check::Text { matcher: Matcher::Tagged { .. }, .. } => {
+                    waiting.extend((0..).zip(self.rules).filter(|(_, rule)| captures(rule)).map(|(at, _)| at));
+                }
+                _ => {}
             }
         }
         needed
@@ -136,7 +144,8 @@ impl Groups {
             Check::Text { matcher: Matcher::Fixed(pattern), .. } if pattern.has_named_groups() => {
                 self.capturing.push(at);
             }
-            Check::Header { matcher: Matcher::Tagged(_), .. } | Check::Text { matcher: Matcher::Tagged(_), .. } => {
+            Check::Header { matcher: Matcher::Tagged { .. }, .. }
+            | Check::Text { matcher: Matcher::Tagged { .. }, .. } => {
                 self.tagged.push(at);
             }
             Check::Header { query, .. } => group_of(&mut self.headers, query).rules.push(at),

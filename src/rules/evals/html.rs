@@ -213,7 +213,7 @@ mod tests {
         ] {
             let matches = |pattern: &str, text: &[u8]| String::from_utf8_lossy(text).contains(pattern);
             let context = HtmlContext { subject_octets: 5, matches: &matches };
-            let found = HtmlEval::parse(name, arguments).map(|eval| eval.check(&parts, &context));
+            let found = HtmlEval::parse(name, arguments).map(|eval| eval.check(&parts.each_ref(), &context));
             assert_eq!(found, expected, "{name} {arguments:?}");
         }
     }

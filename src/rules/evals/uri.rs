@@ -84,40 +84,6 @@ impl HostLists {
         HostLists(read.iter().map(|(name, hosts)| (name.clone(), hosts.iter().map(host).collect())).collect())
     }
 
-    /// Reads a directive; whether it is one, and well-formed. `!host` is an exception to a list.
-    pub fn add(&mut self, directive: &str, value: &str) -> bool {
-        let named = || value.trim().strip_prefix('(').and_then(|rest| rest.split_once(')'));
-        let (list, hosts) = match directive {
-            "enlist_uri_host" => match named() {
-                Some(parts) => parts,
-                None => return false,
-            },
-            "delist_uri_host" => {
-                let (list, hosts) = named().map_or((None, value), |(list, hosts)| (Some(list), hosts));
-                self.remove(list, hosts);
-                return true;
-            }
-            "blocklist_uri_host" | "blacklist_uri_host" => ("BLOCK", value),
-            "welcomelist_uri_host" | "whitelist_uri_host" => ("WELCOME", value),
-            _ => return false,
-        };
-        let entries = self.0.entry(list.into()).or_default();
-        for host in hosts.split_ascii_whitespace() {
-            let name = host.strip_prefix('!').unwrap_or(host).to_lowercase();
-            entries.insert(name.into(), !host.starts_with('!'));
-        }
-        true
-    }
-
-    fn remove(&mut self, list: Option<&str>, hosts: &str) {
-        let lists = self.0.iter_mut().filter(|(name, _)| list.is_none_or(|list| name.as_ref() == list));
-        for (_, entries) in lists {
-            for host in hosts.split_ascii_whitespace() {
-                entries.remove(host.trim_start_matches('!').to_lowercase().as_str());
-            }
-        }
-    }
-
     /// Whether a host of the URIs, mailboxes aside, is on a list: itself, or the closest domain above it that is there.
     pub fn has(&self, list: &str, uris: &Uris) -> bool {
         let Some(entries) = self.0.get(list).filter(|entries| !entries.is_empty()) else { return false };
@@ -257,12 +223,15 @@ mod tests {
     fn check(name: &str, arguments: &[&str], html: &str) -> Option<bool> {
         let mut boundaries = Boundaries::default();
         boundaries.add("util_rb_tld", "example com");
-        let mut lists = HostLists::default();
-        assert!(lists.add("enlist_uri_host", "(L) a.example !good.a.example 192.0.2.1 gone.com"));
-        assert!(lists.add("delist_uri_host", "(L) gone.com") && lists.add("blocklist_uri_host", "b.com"));
-        assert!(!lists.add("enlist_uri_host", "a") && !lists.add("uri", "(a) b"));
-        let html = [Html::parse(html, 10_000)];
-        let uris = Uris::find([], &html, &UriOptions { boundaries: &boundaries, redirector: &|_| None });
+        let hosts =
+            |hosts: &[(&str, bool)]| hosts.iter().map(|(host, listed)| (host.as_bytes().into(), *listed)).collect();
+        let lists = HostLists::of(&HashMap::from([
+            ("L".into(), hosts(&[("a.example", true), ("good.a.example", false), ("192.0.2.1", true)])),
+            ("BLOCK".into(), hosts(&[("b.com", true)])),
+        ]));
+        let html = Html::parse(html, 10_000);
+        let html = [&html];
+        let uris = Uris::find([], html, &UriOptions { boundaries: &boundaries, redirector: &|_| None });
         let context = UriContext { html: &html, uris: &uris, boundaries: &boundaries, lists: &lists };
         UriEval::parse(name, arguments).map(|eval| eval.check(&context))
     }
@@ -313,36 +282,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn details_are_conditions() {
-        let mut boundaries = Boundaries::default();
-        boundaries.add("util_rb_tld", "example");
-        let html = [Html::parse("<a href=http://www.a.example/>click</a><img src=http://b.example/>", 100)];
-        let uris = Uris::find([], &html, &UriOptions { boundaries: &boundaries, redirector: &|_| None });
-        let matches = |pattern: &str, text: &[u8]| {
-            String::from_utf8_lossy(text).contains(pattern.trim_matches(['/', 'm', '!', 'i']))
-        };
-        for (rule, expected) in [
-            ("raw =~ /a.ex/ type =~ /a/", Some(true)),
-            ("raw =~ /b.ex/ text =~ /click/", Some(false)),
-            ("raw =~ /b.ex/ text !~ /click/", Some(false)),
-            ("text !~ /clock/  domain =~ m!a.ex!i", Some(true)),
-            ("host =~ /www/ cleaned !~ /b.ex/ host =~ /none/", Some(false)),
-            ("raw =~ /a", None),
-            ("path =~ /a/", None),
-            ("raw /a/", None),
-            ("", None),
-        ] {
-            assert_eq!(UriDetailRule::parse(rule).map(|rule| rule.check(&uris, &matches)), expected, "{rule}");
-        }
-        let patterns = UriDetailRule::parse("raw =~ /a /b/i text !~ m!c!");
-        assert_eq!(patterns.map(|rule| rule.patterns().collect::<Vec<_>>().join(",")), Some("/a /b/i,m!c!".into()));
-    }
-
     proptest::proptest! {
         #[test]
         fn no_uri_panics(text in r"(https?://?|[/@.:?0-9a é~=!m])\PC{0,30}") {
-            let _ = UriDetailRule::parse(&text);
             for name in ["check_https_http_mismatch", "check_https_ip_mismatch", "check_for_http_redirector"] {
                 check(name, &[], &format!("<a href='{text}'>{text}</a>"));
             }

@@ -141,22 +141,22 @@ impl<'a, 'c, 'p> Run<'a, 'c, 'p> {
         candidates.clear();
         value.into_iter().for_each(|value| group.prefilter.mark(value, &mut candidates));
         for (number, at) in group.rules.iter().enumerate() {
-            let Some(Check::Header { negated, .. }) = self.rule(*at).map(|rule| &rule.check) else { continue };
+            let Some(rule) = self.rule(*at) else { continue };
+            let (Check::Header { negated, .. }, Some(pattern)) = (&rule.check, rule.check.pattern()) else { continue };
             match value {
                 Some(_) if !candidates.contains(number) => self.set(*at, f64::from(u8::from(*negated))),
-                _ => self.timed(*at, |run, at, rule| run.header(at, rule, value)),
+                _ => self.timed(*at, |run, at, rule| run.header(at, rule, pattern, value)),
             }
         }
         self.candidates = candidates;
     }
 
-    fn header(&mut self, at: usize, rule: &Rule, value: Option<&[u8]>) {
-        let Check::Header { matcher, negated, if_unset, .. } = &rule.check else { return };
-        let Some(pattern) = self.tags.pattern(matcher) else { return };
+    fn header(&mut self, at: usize, rule: &Rule, pattern: &Pattern, value: Option<&[u8]>) {
+        let Check::Header { negated, if_unset, .. } = &rule.check else { return };
         let text = value.unwrap_or(if_unset);
         let count = match negated {
-            true => u32::from(self.matches(at, rule, &pattern, text, 1) == 0),
-            false => self.matches(at, rule, &pattern, text, u32::MAX),
+            true => u32::from(self.matches(at, rule, pattern, text, 1) == 0),
+            false => self.matches(at, rule, pattern, text, u32::MAX),
         };
         self.set(at, f64::from(count));
     }
@@ -172,21 +172,22 @@ impl<'a, 'c, 'p> Run<'a, 'c, 'p> {
             candidates.clear();
             group.prefilter.mark(text, &mut candidates);
             for at in candidates.iter().filter_map(|candidate| group.rules.get(candidate)) {
-                self.timed(*at, |run, at, rule| run.text(at, rule, number, text));
+                self.timed(*at, |run, at, rule| {
+                    rule.check.pattern().into_iter().for_each(|pattern| run.text(at, rule, pattern, (number, text)));
+                });
             }
         }
         self.candidates = candidates;
     }
 
     /// One rule on one text; the Subject is text 0 of the body.
-    fn text(&mut self, at: usize, rule: &Rule, number: usize, text: &[u8]) {
-        let Check::Text { view, matcher } = &rule.check else { return };
+    fn text(&mut self, at: usize, rule: &Rule, pattern: &Pattern, (number, text): (usize, &[u8])) {
+        let Check::Text { view, .. } = &rule.check else { return };
         let left = f64::from(rule.hits_max) - self.count(at);
         if left < 1.0 || *view == View::Body && number == 0 && rule.no_subject {
             return;
         }
-        let Some(pattern) = self.tags.pattern(matcher) else { return };
-        let count = self.count(at) + f64::from(self.matches(at, rule, &pattern, text, left as u32));
+        let count = self.count(at) + f64::from(self.matches(at, rule, pattern, text, left as u32));
         self.set(at, count);
     }
 
@@ -199,24 +200,36 @@ impl<'a, 'c, 'p> Run<'a, 'c, 'p> {
         self.anywhere(at, rule, false);
     }
 
-    /// Runs a rule outside of its group.
+    /// Runs a rule outside of its group; one whose tags have no value does not run.
     fn anywhere(&mut self, at: usize, rule: &'a Rule, capture: bool) {
         let views = self.views;
+        let (Check::Header { matcher, .. } | Check::Text { matcher, .. }) = &rule.check else { return };
+        if !self.may_match(&rule.check, matcher) {
+            return;
+        }
+        let Some(pattern) = self.tags.pattern(matcher) else { return };
         match &rule.check {
-            Check::Header { query, matcher, .. } => {
+            Check::Header { query, .. } => {
                 let value = views.get(query);
-                self.header(at, rule, value.as_deref());
+                self.header(at, rule, &pattern, value.as_deref());
                 self.keep(at, matcher, value.as_deref(), capture);
             }
-            Check::Text { view, matcher } => {
+            Check::Text { view, .. } => {
                 for (number, text) in views.texts(*view).into_iter().enumerate() {
                     let before = self.count(at);
-                    self.text(at, rule, number, text);
+                    self.text(at, rule, &pattern, (number, text));
                     self.keep(at, matcher, Some(text), capture && before == 0.0);
                 }
             }
             _ => {}
         }
+    }
+
+    /// Is there a text that a pattern with tags can match, whatever their values are? To make it takes longer than to ask.
+    fn may_match(&mut self, check: &Check, matcher: &Matcher) -> bool {
+        let (Check::Text { view, .. }, Matcher::Tagged { loose, .. }) = (check, matcher) else { return true };
+        let budget = &mut self.budget;
+        self.views.texts(*view).into_iter().any(|text| loose.is_match(text, budget))
     }
 
     fn keep(&mut self, at: usize, matcher: &Matcher, text: Option<&[u8]>, capture: bool) {

@@ -54,7 +54,9 @@ impl Tags {
     pub fn pattern<'a>(&self, matcher: &'a Matcher) -> Option<Ready<'a>> {
         match matcher {
             Matcher::Fixed(pattern) => Some(Ready::Fixed(pattern)),
-            Matcher::Tagged(written) => Some(Ready::Made(Box::new(Pattern::parse(&self.filled(written)?).ok()?))),
+            Matcher::Tagged { written, .. } => {
+                Some(Ready::Made(Box::new(Pattern::parse(&self.filled(written)?).ok()?)))
+            }
         }
     }
 

@@ -275,10 +275,6 @@ fn person<'v>(found: Address, people: People, raw: bool) -> Option<Cow<'v, [u8]>
     }
 }
 
-fn contains(text: &[u8], needle: &[u8]) -> bool {
-    memchr::memmem::find(text, needle).is_some()
-}
-
 /// The fields from the Received field of this number on, or up to one, which is the last; numbers begin at 0.
 fn between_received(section: &[u8], from: Option<usize>, to: Option<usize>) -> Values<'_> {
     let mut found = Vec::new();

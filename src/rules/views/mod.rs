@@ -98,7 +98,13 @@ impl<'p> Views<'p> {
             let redirector = |uri: &[u8]| self.environment.redirected(uri);
             let options = UriOptions { boundaries: &self.environment.registries, redirector: &redirector };
             let html = self.rendered().iter().flatten().filter_map(|part| part.html.as_deref());
-            Uris::find(self.text().lines(), html, &options)
+            let mut uris = Uris::find(self.text().lines(), html, &options);
+            for field in self.parts.root().fields() {
+                if field.is("DomainKey-Signature") || field.is("DKIM-Signature") {
+                    signers(field.line()).for_each(|domain| uris.add_signature_domain(&domain, &options));
+                }
+            }
+            uris
         })
     }
 
@@ -120,6 +126,17 @@ impl<'p> Views<'p> {
         };
         self.parts.iter().map(value).collect()
     }
+}
+
+/// The domains that a signature field names by `d=`, wherever that stands in it.
+fn signers(field: &[u8]) -> impl Iterator<Item = String> {
+    let is_word = |octet: &u8| octet.is_ascii_alphanumeric() || *octet == b'_';
+    memchr::memchr_iter(b'd', field).filter_map(move |at| {
+        let begins = at.checked_sub(1).and_then(|before| field.get(before)).is_none_or(|octet| !is_word(octet));
+        let value = field.get(at + 1..)?.trim_ascii_start().strip_prefix(b"=")?;
+        let value = value.split(|octet| *octet == b';').next()?;
+        begins.then(|| String::from_utf8_lossy(value).into_owned())
+    })
 }
 
 impl Parts {

@@ -1,11 +1,13 @@
 //! What rules see of a message: header values, text of any character set, HTML as text. Bounded, whatever the message is.
 
 use mxkeep::message::Message;
+use mxkeep::rules::environment::Environment;
 use mxkeep::rules::views::body::LINE_OCTETS_MAX;
 use mxkeep::rules::views::header::{Known, Query};
+use mxkeep::rules::views::html::{self, Html};
 use mxkeep::rules::views::parts::Parts;
 use mxkeep::rules::views::raw_body::CHUNK_OCTETS;
-use mxkeep::rules::views::{Views, charset, html};
+use mxkeep::rules::views::{Views, charset, uri};
 
 use super::support::first;
 
@@ -22,17 +24,19 @@ pub fn run(octets: &[u8]) {
 }
 
 fn check_html(decoded: &str, octets_max: usize) {
-    let whole = html::text(decoded, usize::MAX);
+    let whole = Html::parse(decoded, usize::MAX);
     // `<p>` becomes two line ends, and the shortest reference that stands for six octets has more of its own.
-    assert!(whole.len() <= decoded.len() * 2, "{} octets of {}", whole.len(), decoded.len());
-    let cut = html::text(decoded, octets_max);
-    assert!(whole.starts_with(&cut), "a limit only cuts");
-    assert!(cut.len() >= octets_max.min(whole.len()), "and not before the limit");
+    assert!(whole.text.len() <= decoded.len() * 2 + 16, "{} octets of {}", whole.text.len(), decoded.len());
+    assert!(whole.uris.len() <= html::URIS_MAX);
+    let cut = Html::parse(decoded, octets_max);
+    assert!(cut.text.len() <= whole.text.len(), "a limit only cuts");
 }
 
 fn check_views(message: &Message) {
     let parts = Parts::new(message);
-    let views = Views::new(&parts, Known { envelope_from: Some(b"carol@client.example"), ..Known::default() });
+    let environment = Environment::default();
+    let known = Known { envelope_from: Some(b"carol@client.example"), ..Known::default() };
+    let views = Views::new(&parts, known, &environment);
     for name in ["Subject", "From", "Received", "ALL", "ToCc", "MESSAGEID", "EnvelopeFrom", "ALL-EXTERNAL"] {
         for modifiers in ["", ":raw", ":addr", ":name", ":first:host", ":ip"] {
             let value = views.get(&Query::read(&format!("{name}{modifiers}")));
@@ -50,4 +54,11 @@ fn check_views(message: &Message) {
     }
     assert!(octets == views.text().octets().len() && (octets == 0 || octets >= subjects));
     assert!(views.raw().iter().all(|chunk| chunk.len() <= 2 * CHUNK_OCTETS));
+    check_links(&views);
+}
+
+fn check_links(views: &Views<'_>) {
+    let forms: usize = views.uris().list().iter().map(|form| form.len()).sum();
+    assert!(views.uris().details().count() <= uri::URIS_MAX);
+    assert!(forms <= uri::FORMS_OCTETS_MAX + 64 * html::URI_CHARS_MAX, "{forms} octets");
 }

@@ -2,12 +2,13 @@
 
 use super::alternative::Difference;
 use super::*;
+use crate::rules::environment::Environment;
 use crate::rules::views::header::Known;
 use crate::rules::views::parts::Parts;
 
 fn with<T>(mail: &str, ask: impl FnOnce(&Views<'_>) -> T) -> T {
     let parts = Parts::of_stored(mail.as_bytes());
-    ask(&Views::new(&parts, Known::default()))
+    ask(&Views::new(&parts, Known::default(), &Environment::default()))
 }
 
 fn facts(mail: &str) -> MimeFacts {
