@@ -1,6 +1,7 @@
 //! What the rules get to know of authentication.
 
 use super::Sender;
+use crate::address::Domain;
 use crate::authentication::{Authentication, Dkim, MethodResult, SpfIdentity};
 use crate::message::Message;
 use crate::mime;
@@ -9,10 +10,11 @@ use crate::rules::{Evidence, Signatures, Signed};
 /// The evidence of one message. Walks its parts, in bounded time. What depends on a client that is not known is unknown.
 /// Rules run once for all recipients: DMARC is overridden if it is for each of them.
 pub fn evidence<'a>(
-    found: &Authentication,
+    found: &'a Authentication,
     dmarc_overridden: bool,
     sender: &'a Sender,
     message: &Message,
+    hostname: &'a str,
 ) -> Evidence<'a> {
     let checked = [Some(&found.spf), found.spf_helo.as_ref()];
     let spf = |identity| {
@@ -22,9 +24,9 @@ pub fn evidence<'a>(
     Evidence {
         reverse_path: Some(&sender.reverse_path),
         helo: sender.helo.as_ref(),
-        client: sender.address,
-        client_name: None,
-        hostname: "",
+        client: sender.address.filter(|_| sender.is_direct),
+        client_name: found.iprev.name.as_ref().map(Domain::as_str),
+        hostname,
         iprev: sender.address.map(|_| found.iprev.result),
         spf: spf(SpfIdentity::MailFrom),
         spf_helo: spf(SpfIdentity::Helo),

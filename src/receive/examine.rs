@@ -23,6 +23,8 @@ pub struct Examiner {
     /// SPF, DKIM, DMARC, iprev; `None`: without DNS.
     authenticator: Option<Authenticator>,
     rules: Rules,
+    /// Our own name, where rules ask which host took the message.
+    hostname: Arc<str>,
 }
 
 /// Who sends: what SPF and the rules need to know of the session.
@@ -34,6 +36,8 @@ pub struct Sender {
     pub helo: Option<Host>,
     /// MAIL FROM.
     pub reverse_path: ReversePath,
+    /// No Received field tells of this client yet: we spoke with it ourselves, and our field is written at delivery.
+    pub is_direct: bool,
 }
 
 impl Sender {
@@ -60,8 +64,8 @@ pub struct Examination {
 
 impl Examiner {
     /// An examiner; without an authenticator it asks no DNS, and rules that need it do not run.
-    pub fn new(authenticator: Option<Authenticator>, rules: Rules) -> Self {
-        Examiner { authenticator, rules }
+    pub fn new(authenticator: Option<Authenticator>, rules: Rules, hostname: &str) -> Self {
+        Examiner { authenticator, rules, hostname: hostname.into() }
     }
 
     /// The same, with rules that tell what they match and what they take.
@@ -139,13 +143,14 @@ impl Examiner {
         sender: &Sender,
     ) -> Hits {
         if message.octets().len() <= INLINE_OCTETS_MAX {
-            let evidence = found.map(|(found, is_overridden)| evidence(found, is_overridden, sender, message));
+            let evidence =
+                found.map(|(found, is_overridden)| evidence(found, is_overridden, sender, message, &self.hostname));
             return self.rules.evaluate(message, evidence.as_ref());
         }
-        let (rules, message) = (self.rules.clone(), message.clone());
+        let (rules, message, hostname) = (self.rules.clone(), message.clone(), self.hostname.clone());
         let (found, sender) = (found.map(|(found, is_overridden)| (found.clone(), is_overridden)), sender.clone());
         let evaluated = tokio::task::spawn_blocking(move || {
-            let evidence = found.as_ref().map(|(found, over)| evidence(found, *over, &sender, &message));
+            let evidence = found.as_ref().map(|(found, over)| evidence(found, *over, &sender, &message, &hostname));
             rules.evaluate(&message, evidence.as_ref())
         });
         evaluated.await.unwrap_or_else(|error| {

@@ -258,7 +258,7 @@ impl Arrival {
         }
         let address = self.origin.as_ref().map(|origin| origin.address);
         let helo = self.origin.as_ref().and_then(|origin| origin.helo.clone());
-        Sender { address, helo, ..sender }
+        Sender { address, helo, is_direct: false, ..sender }
     }
 
     /// SPF and iprev: begun long ago, but for the client of a relay.

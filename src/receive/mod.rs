@@ -253,6 +253,7 @@ impl Transaction {
             address: Some(self.client.address),
             helo: self.helo.as_ref().map(|helo| helo.host.clone()),
             reverse_path: self.reverse_path.clone(),
+            is_direct: true,
         }
     }
 

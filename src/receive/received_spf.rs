@@ -92,6 +92,7 @@ mod tests {
             address: client.parse().ok(),
             helo: Some(Host::parse("h.example.com").unwrap()),
             reverse_path: ReversePath::parse(reverse_path).unwrap(),
+            is_direct: true,
         }
     }
 

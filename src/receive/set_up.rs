@@ -137,7 +137,7 @@ impl Examiner {
         diagnostics.iter().for_each(diagnose);
         let settings = Settings { count_body_length: config.authentication.count_body_length };
         let authenticator = Authenticator::new(resolver, config.hostname.clone(), settings);
-        Ok(Examiner::new(Some(authenticator), rules))
+        Ok(Examiner::new(Some(authenticator), rules, config.hostname.as_str()))
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Evidence<'a> {
     pub reverse_path: Option<&'a ReversePath>,
     /// The argument of HELO or EHLO.
     pub helo: Option<&'a Host>,
-    /// The client's address.
+    /// The client's address, if no Received field tells of it yet.
     pub client: Option<IpAddr>,
     /// Its name, if it has one that leads back to its address.
     pub client_name: Option<&'a str>,

@@ -25,6 +25,7 @@ use crate::config::{Config, Policy};
 use crate::mailbox::{Class, Lookup, Mailboxes, Recipient};
 use crate::message::Message;
 use crate::receive::{Examination, Examiner, Sender};
+use crate::received;
 use crate::rules::{Diagnostic, Rules};
 use crate::verdict;
 use inputs::{Files, Messages, Read};
@@ -161,7 +162,7 @@ fn examiner(config: &Config, local: bool) -> anyhow::Result<Examiner> {
         true => {
             let (rules, diagnostics) = Rules::load(&config.rules.paths)?;
             found = diagnostics;
-            Examiner::new(None, rules)
+            Examiner::new(None, rules, config.hostname.as_str())
         }
         false => Examiner::from_config(config, |diagnostic: &Diagnostic| found.push(diagnostic.clone()))?,
     };
@@ -295,9 +296,16 @@ impl Judge {
             // A client that is known by its address alone is checked by its reverse-path.
             helo: helo.clone().or(ip.map(Host::Literal)),
             reverse_path: from.clone().unwrap_or_else(from_message),
+            is_direct: ip.is_some_and(|ip| !tells_of(message, ip)),
         };
         let client = async { tokio::join!(self.examiner.spf(&sender), self.examiner.iprev(sender.address)) };
         let is_overridden = |found: &_| verdict::is_overridden(found, sender.address, &self.whose.policy);
         self.examiner.examine(message, &sender, client, is_overridden).await
     }
+}
+
+/// Does the newest Received field tell of this client? Ours does, once a message was delivered.
+fn tells_of(message: &Message, client: IpAddr) -> bool {
+    let newest = message.field("Received").and_then(|field| received::parse(&field));
+    newest.and_then(|hop| hop.address) == Some(client)
 }

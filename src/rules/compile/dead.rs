@@ -12,7 +12,8 @@ pub fn report(compiled: &Compiled, spans: &[Span], diagnostics: &mut Diagnostics
     let ranges = ranges(compiled);
     for at in &compiled.groups.metas {
         let (Some(rule), Some(span)) = (compiled.rules.get(*at), spans.get(*at)) else { continue };
-        if !rule.name.starts_with("__") && ranges.get(*at).is_some_and(Range::is_zero) {
+        let is_meta = matches!(rule.check, Check::Meta(_)) && !rule.name.starts_with("__");
+        if is_meta && ranges.get(*at).is_some_and(Range::is_zero) {
             let what = format!("{}: what it is made of never hits, or not together", rule.name);
             diagnostics.add(Kind::Rule, span, what, NEVER_HITS);
         }
