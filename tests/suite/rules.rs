@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mxkeep::authentication::{DmarcPolicy, MethodResult};
 use mxkeep::message::Message;
 use mxkeep::mime;
-use mxkeep::rules::{Evidence, OWN, Rules, Signatures};
+use mxkeep::rules::{Evidence, OWN, Rules, Signatures, Signed};
 
 fn mails() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules")
@@ -28,7 +28,10 @@ fn evidence(text: &str) -> Evidence<'static> {
             "spf" => evidence.spf = Some(result(value)),
             "spf_helo" => evidence.spf_helo = Some(result(value)),
             "iprev" => evidence.iprev = Some(result(value)),
-            "dkim" => evidence.dkim = Some(signatures(value)),
+            "dkim" => {
+                evidence.dkim = Some(signatures(value));
+                evidence.signatures = signed(value);
+            }
             "dmarc" => evidence.dmarc = Some(result(value)),
             "dmarc_policy" => evidence.dmarc_policy = Some(policy(value)),
             other => panic!("unknown evidence {other}"),
@@ -52,6 +55,17 @@ fn signatures(value: &str) -> Signatures {
         "valid_author" => Signatures::ValidAuthor,
         other => panic!("unknown DKIM result {other}"),
     }
+}
+
+/// What became of the one signature that there is, if there is one. The author of these mails is at sender.example.
+fn signed(value: &str) -> Vec<Signed> {
+    let (result, signer) = match value {
+        "unsigned" => return Vec::new(),
+        "invalid" => (MethodResult::Fail, "sender.example"),
+        "valid_author" => (MethodResult::Pass, "sender.example"),
+        _ => (MethodResult::Pass, "signer.example"),
+    };
+    vec![Signed { signer: signer.into(), result, key_bits: Some(2048), testing: false }]
 }
 
 fn policy(value: &str) -> DmarcPolicy {

@@ -119,9 +119,13 @@ fn converted_cases_hit_what_they_name() {
                 *excluded.entry(why).or_default() += 1;
                 continue;
             }
+            let failures = failures(case, &data);
+            if !failures.is_empty() && spamassassin_fails(TEST, case, &data) {
+                *excluded.entry("what was converted lacks what it needs: SpamAssassin fails it too").or_default() += 1;
+                continue;
+            }
             run += 1;
-            failed
-                .extend(failures(case, &data).into_iter().map(|why| format!("{name} {number} {}: {why}", case.source)));
+            failed.extend(failures.into_iter().map(|why| format!("{name} {number} {}: {why}", case.source)));
         }
     }
     println!("SpamAssassin's converted tests: {run} run, {} expectations failed", failed.len());

@@ -17,6 +17,8 @@ use crate::message::Message;
 pub const MESSAGE_OCTETS_MAX: u64 = 256 << 20;
 /// The most files that directories may hold together.
 pub const FILES_MAX: usize = 10_000_000;
+/// So many files are reported one by one, each whole.
+const FEW_MAX: usize = 10;
 /// How deep directories may nest.
 pub const DEPTH_MAX: usize = 32;
 
@@ -26,12 +28,14 @@ pub struct Files {
     pub files: Vec<(PathBuf, u64)>,
     /// Why something could not be listed.
     pub errors: Vec<anyhow::Error>,
+    /// A directory was among the arguments.
+    walked: bool,
 }
 
 impl Files {
     /// Lists them. `-` is standard input.
     pub fn list(arguments: &[PathBuf]) -> Self {
-        let mut found = Files { files: Vec::new(), errors: Vec::new() };
+        let mut found = Files { files: Vec::new(), errors: Vec::new(), walked: false };
         for path in arguments {
             match path == Path::new("-") {
                 true => found.files.push((path.clone(), 0)),
@@ -46,9 +50,9 @@ impl Files {
         self.files.iter().fold(0, |sum, (_, octets)| sum.saturating_add(*octets))
     }
 
-    /// Is there more than one message to expect?
+    /// Are there more messages to expect than anybody reads one by one?
     pub fn may_be_many(&self) -> bool {
-        self.files.len() > 1 || self.files.iter().any(|(path, _)| is_mbox(path))
+        self.walked || self.files.len() > FEW_MAX || self.files.iter().any(|(path, _)| is_mbox(path))
     }
 
     fn add(&mut self, path: &Path, depth: usize) {
@@ -73,6 +77,7 @@ impl Files {
     }
 
     fn add_directory(&mut self, directory: &Path, depth: usize) {
+        self.walked = true;
         let entries = fs::read_dir(directory)
             .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>())
             .with_context(|| directory.display().to_string());

@@ -89,7 +89,7 @@ pub enum Check {
     /// Is there a link of which all of this holds?
     UriDetail(Vec<UriCondition>),
     /// Does a field of a part match?
-    MimeHeader(MimeHeaderCheck),
+    MimeHeader(Box<MimeHeaderCheck>),
     /// Of other rules; a name that no rule has is 0.
     Meta(Program<Option<usize>>),
     /// A function of the message and its session.
@@ -267,7 +267,7 @@ impl Compiler<'_> {
                 let conditions = criteria.into_iter().map(|criterion| self.uri_condition(criterion));
                 Check::UriDetail(conditions.collect::<Result<_, _>>()?)
             }
-            Test::MimeHeader(test) => Check::MimeHeader(self.mime_header(test, flags)?),
+            Test::MimeHeader(test) => Check::MimeHeader(Box::new(self.mime_header(test, flags)?)),
             Test::Meta(program) => Check::Meta(program.map(|name| self.index.get(name.as_str()).copied())),
             Test::Eval(call) => Check::Eval(evals::bind(&call, self.environment).map_err(Problem::Eval)?),
             Test::Never => Check::Never,

@@ -83,8 +83,9 @@ impl Options {
         for (name, list) in &preferences.paired {
             list.pairs().for_each(|(address, second)| options.enlist_pair(name, &text(address), &text(second)));
         }
-        let practice = |(domain, letter): (&Box<[u8]>, &u8)| (text(domain), char::from(*letter));
-        options.signing_practices = Arc::new(preferences.adsp_override.iter().map(practice).collect());
+        let practices = preferences.adsp_override.iter();
+        options.signing_practices =
+            Arc::new(practices.map(|(domain, letter)| (text(domain), char::from(*letter))).collect());
         let mut freemail = FreeMail::of(&preferences.freemail);
         for (imported, name) in [
             (preferences.freemail.import_welcomelist_auth, "welcomelist_auth"),

@@ -80,8 +80,12 @@ pub struct HostLists(HashMap<Box<str>, HashMap<Box<str>, bool>>);
 impl HostLists {
     /// What was read of rule files.
     pub fn of(read: &HashMap<Box<str>, HashMap<Box<[u8]>, bool>>) -> Self {
-        let host = |(host, listed): (&Box<[u8]>, &bool)| (String::from_utf8_lossy(host).into(), *listed);
-        HostLists(read.iter().map(|(name, hosts)| (name.clone(), hosts.iter().map(host).collect())).collect())
+        let mut lists = HostLists::default();
+        for (name, hosts) in read {
+            let hosts = hosts.iter().map(|(host, listed)| (String::from_utf8_lossy(host).into(), *listed));
+            lists.0.insert(name.clone(), hosts.collect());
+        }
+        lists
     }
 
     /// Whether a host of the URIs, mailboxes aside, is on a list: itself, or the closest domain above it that is there.
