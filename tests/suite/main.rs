@@ -36,6 +36,7 @@ mod readme;
 mod relay;
 mod reload;
 mod rules;
+mod rules_check;
 mod rules_hostile;
 mod sa_hits;
 mod sa_suites;

@@ -122,12 +122,13 @@ fn from_domain_in_received(arguments: &Arguments<'_>) -> Result<Function, String
     Ok(Function::new(move |context| relays::from_domain_in_received(&context.facts, &domain, desired)))
 }
 
-/// The names of each of these families are told from the others by whether any arguments fit; what is wrong is one text.
+/// What is said of arguments where it is not known which of them is wrong.
 const ARGUMENTS: &str = "its arguments are not those that it takes";
 
 fn of_html(name: &str, words: &[String]) -> Bound {
     const OTHERS: [&str; 1] = ["check_iframe_src"];
-    if !name.starts_with("html_") && !OTHERS.contains(&name) {
+    let is_html = name.starts_with("html_") && table::unanswerable(name).is_none();
+    if !is_html && !OTHERS.contains(&name) {
         return None;
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();

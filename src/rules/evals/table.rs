@@ -77,7 +77,7 @@ const READERS: [(&str, Reader); 66] = [
 ];
 
 /// Evals that are known and never hit here, and why. Their rules are neither errors nor surprises.
-pub const UNANSWERABLE: [(&str, &str); 75] = [
+pub const UNANSWERABLE: [(&str, &str); 76] = [
     ("check_access_database", "asks a Berkeley DB file"),
     ("check_asn", "asks the DNS for the sender's network"),
     ("check_authres_result", "asks Authentication-Results of others; ours are known without it"),
@@ -131,6 +131,7 @@ pub const UNANSWERABLE: [(&str, &str); 75] = [
     ("check_suspect_name", "AntiVirus is not loaded by default"),
     ("check_uri_local_bl", "asks a file of networks by country"),
     ("check_uridnsbl", "asks a DNS list"),
+    ("html_charset_faraway", "all locales are welcome"),
     ("pdf_count", "PDFInfo is not loaded by default"),
     ("pdf_image_count", "PDFInfo is not loaded by default"),
     ("pdf_image_size_exact", "PDFInfo is not loaded by default"),
