@@ -9,11 +9,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::arguments::{Arguments, Eval, Pattern};
-use super::globs::{Glob, Globs};
+use super::globs::Globs;
 use super::mail::Mail;
 use super::mailboxes::{self, TopLevelDomains};
 use super::options::Options;
-use crate::rules::preferences::Freemail;
+use crate::rules::preferences::{DomainSet, Freemail};
 
 /// The most addresses that HTML anchors give.
 const ANCHORS_MAX: usize = 20;
@@ -23,8 +23,7 @@ const MENTIONED_MAX: usize = 40;
 /// What is known of free mail.
 #[derive(Debug, Clone)]
 pub struct FreeMail {
-    domains: HashSet<Box<[u8]>>,
-    patterns: Vec<Glob>,
+    pub(super) domains: DomainSet,
     exempt: HashSet<Box<[u8]>>,
     exempt_lists: Vec<Arc<Globs>>,
     /// `freemail_max_body_emails`: at so many addresses in the text, it says nothing. 0 is no limit.
@@ -40,8 +39,7 @@ pub struct FreeMail {
 impl Default for FreeMail {
     fn default() -> Self {
         FreeMail {
-            domains: HashSet::new(),
-            patterns: Vec::new(),
+            domains: DomainSet::default(),
             exempt: HashSet::new(),
             exempt_lists: Vec::new(),
             body_addresses_max: 5,
@@ -64,27 +62,13 @@ impl FreeMail {
             body_free_addresses_max: usize::try_from(read.body_freemails_max).unwrap_or(usize::MAX),
             skip_over_max: read.skip_when_over_max,
             skip_bulk: read.skip_bulk_envelope,
+            domains: read.domains.clone(),
             ..FreeMail::default()
         };
         let text = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
         // What is no domain or address was said when it was read.
-        read.domains.words().for_each(|word| drop(known.add_domain(&text(word))));
         read.welcomelist.iter().for_each(|word| drop(known.add_exempt(&text(word))));
         known
-    }
-
-    /// Adds a word of `freemail_domains`: a domain, or one with `*` and `?`. The error says what is wrong.
-    pub fn add_domain(&mut self, word: &str) -> Result<(), String> {
-        let word = word.to_ascii_lowercase().into_bytes();
-        if word.is_empty() || !word.iter().all(|octet| octet.is_ascii_alphanumeric() || b".*?-".contains(octet)) {
-            return Err(format!("\"{}\" is no domain", word.escape_ascii()));
-        }
-        if word.iter().any(|octet| b"*?".contains(octet)) {
-            self.patterns.push(Glob::of_labels(&word).ok_or("the domain is too long")?);
-        } else {
-            self.domains.insert(word.into());
-        }
-        Ok(())
     }
 
     /// Adds a word of `freemail_welcomelist`: an address or a domain that is not free. The error says what is wrong.
@@ -106,7 +90,7 @@ impl FreeMail {
 
     /// Without domains, no eval of this family hits.
     fn knows(&self) -> bool {
-        !self.domains.is_empty() || !self.patterns.is_empty()
+        !self.domains.is_empty()
     }
 
     /// Is this address, in lower case, free?
@@ -114,8 +98,9 @@ impl FreeMail {
         let Some(domain) = address.rsplit(|octet| *octet == b'@').next().filter(|_| !address.is_empty()) else {
             return false;
         };
-        let listed = self.domains.contains(domain)
-            || (domain.len() < address.len() && self.patterns.iter().any(|pattern| pattern.matches(domain)));
+        // A bare domain is none that only looks like one on the list.
+        let is_address = domain.len() < address.len();
+        let listed = if is_address { self.domains.contains(domain) } else { self.domains.contains_exactly(domain) };
         listed
             && !self.exempt.contains(address)
             && !self.exempt.contains(domain)
@@ -305,7 +290,7 @@ mod tests {
     fn options() -> Options {
         let mut list = FreeMail::default();
         for word in ["free.example", "gratis.*"] {
-            assert_eq!(list.add_domain(word), Ok(()));
+            assert!(list.domains.add(word.as_bytes()));
         }
         assert_eq!(list.add_exempt("boss@free.example"), Ok(()));
         let top_level_domains = Arc::new(TopLevelDomains::from_words(["example", "com"]));
@@ -349,7 +334,6 @@ mod tests {
         ] {
             assert_eq!(list.is_free(address.as_bytes()), free, "{address}");
         }
-        assert!(FreeMail::default().add_domain("a/b").is_err());
         assert!(FreeMail::default().add_exempt("ab").is_err());
     }
 

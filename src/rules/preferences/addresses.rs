@@ -18,7 +18,7 @@ pub type AddressList = GlobMap<()>;
 pub type PairedList = GlobMap<Vec<Box<[u8]>>>;
 
 /// Patterns with wildcards, and a value for each.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct GlobMap<V> {
     entries: Vec<Option<(Box<[u8]>, V)>>,
     by_pattern: HashMap<Box<[u8]>, usize>,
@@ -137,7 +137,7 @@ impl PairedList {
 }
 
 /// In lower case. Three octets never match as themselves, as in the language.
-fn normal(pattern: &[u8]) -> Box<[u8]> {
+pub fn normal(pattern: &[u8]) -> Box<[u8]> {
     let safe = |b: &u8| if matches!(b, 0 | b'\\' | b'(') { b'_' } else { b.to_ascii_lowercase() };
     pattern.iter().map(safe).collect()
 }

@@ -12,7 +12,7 @@ pub const WILD_MAX: usize = 1_000;
 pub type Names = HashSet<Box<[u8]>>;
 
 /// Domains, hashed; those with `*` or `?` in a list. `*` stands for octets of one label, `?` for any octet.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct DomainSet {
     exact: Names,
     wild: Vec<Box<[u8]>>,
@@ -44,9 +44,9 @@ impl DomainSet {
         short && (self.exact.contains(domain) || self.wild.iter().any(|pattern| matches(pattern, domain)))
     }
 
-    /// All of them, as they were added but in lower case, in no order.
-    pub fn words(&self) -> impl Iterator<Item = &[u8]> {
-        self.exact.iter().chain(&self.wild).map(|word| &**word)
+    /// Is it in the set as it is, and not only by a wildcard?
+    pub fn contains_exactly(&self, domain: &[u8]) -> bool {
+        self.exact.contains(domain)
     }
 
     /// How many there are: without and with wildcards.
