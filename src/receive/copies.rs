@@ -7,7 +7,6 @@ use crate::authentication;
 use crate::delivery::{self, Content, Kind, Mail, Trouble, ledger::Claim};
 use crate::message::Field;
 use crate::receive::Examination;
-use crate::rules;
 use crate::verdict::{Cause, Folder};
 
 /// A target that is to get the message, the right to deliver it, and the folder.
@@ -84,7 +83,7 @@ impl Arrival {
             common.received_spf.clone(),
             trace::received(&reception, &target.forward_path),
             common.results.clone(),
-            rules::spam_status_fields(&examination.hits, target.recipient.policy.junk_score),
+            self.receiver.examiner.status_fields(&examination.hits, target.recipient.policy.junk_score),
         ];
         fields.concat().into_bytes()
     }

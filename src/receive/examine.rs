@@ -78,6 +78,11 @@ impl Examiner {
         self.rules.scored().count()
     }
 
+    /// The trace fields that tell what the rules found. From `threshold` on it is spam.
+    pub(super) fn status_fields(&self, hits: &Hits, threshold: f64) -> String {
+        self.rules.status_fields(hits, threshold, &self.hostname)
+    }
+
     /// iprev of the client (RFC 8601 section 2.7.3).
     pub async fn iprev(&self, client: Option<IpAddr>) -> Iprev {
         match (&self.authenticator, client) {

@@ -12,6 +12,8 @@ use crate::rules::relays::{Boundaries, NetworkError};
 use crate::rules::views::header::Query;
 use crate::rules::views::uri::domain;
 
+/// Fields of `add_header` that mxkeep writes itself, or that would say that SpamAssassin was there.
+const OWN_FIELDS: [&str; 5] = ["Flag", "Score", "Level", "Status", "Checker-Version"];
 /// The steps that finding a redirector in one link may take.
 const REDIRECTOR_STEPS_MAX: u64 = 50_000;
 
@@ -36,7 +38,11 @@ pub struct Environment {
 
 impl Environment {
     /// Makes it of what was read.
-    pub fn new(preferences: Preferences, diagnostics: &mut Diagnostics) -> Self {
+    pub fn new(mut preferences: Preferences, diagnostics: &mut Diagnostics) -> Self {
+        for name in OWN_FIELDS {
+            // It is in its form: it is ours.
+            let _ = preferences.fields.remove(&format!("all {name}"));
+        }
         let originating = preferences.originating_ip_headers.iter().map(|name| Query::read(&format!("{name}:last")));
         Environment {
             boundaries: boundaries(&preferences, diagnostics),

@@ -97,6 +97,25 @@ impl Rules {
         Rules { traced: true, ..self }
     }
 
+    /// The trace fields that tell what was found: [`spam_status_fields`], and those that rule files add (`add_header`), each
+    /// with its CRLF. From `threshold` on it is spam.
+    pub fn status_fields(&self, hits: &Hits, threshold: f64, hostname: &str) -> String {
+        let preferences = &self.compiled.environment.preferences;
+        let score = hits.score();
+        let tests: Vec<(&str, f64)> = hits.hits.iter().map(|hit| (&*hit.name, hit.score)).collect();
+        let added = preferences.fields.render(&template::Tags {
+            spam: score >= threshold,
+            score,
+            required: threshold,
+            tests: &tests,
+            subtests: &[],
+            hostname,
+            contact: &preferences.report_contact,
+            others: &[],
+        });
+        spam_status_fields(hits, threshold) + &added
+    }
+
     /// The names of all rules that can add to a score, in the order of definition.
     pub fn scored(&self) -> impl Iterator<Item = &str> {
         let Compiled { rules, plans: [_, net], .. } = &*self.compiled;
