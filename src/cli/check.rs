@@ -1,15 +1,11 @@
 //! `mxkeep check`: is everything right that `serve` would need?
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::{exit, load_and_warn, print};
 use crate::config::{self, Config};
-use crate::rules::{Diagnostic, Kind, Rules};
-
-/// So many findings of a kind are shown, unless all are asked for.
-const FINDINGS_MAX: usize = 5;
+use crate::rules::{self, LISTED_MAX, Rules};
 
 /// What `mxkeep check --help` says below the options.
 pub const HELP: &str = "\
@@ -55,8 +51,16 @@ pub fn run(path: &Path, arguments: &Arguments) -> ExitCode {
 fn check_rules(config: &Config, all_files_are_there: bool, all_findings: bool) -> Option<usize> {
     match Rules::load(&config.rules.paths) {
         Ok((rules, diagnostics)) => {
-            eprint!("{}", findings(&diagnostics, if all_findings { usize::MAX } else { FINDINGS_MAX }));
-            Some(rules.scored().count())
+            for line in rules::listed(&diagnostics, if all_findings { usize::MAX } else { LISTED_MAX }) {
+                eprintln!("warning: {line}");
+            }
+            let scored = rules.scored().count();
+            if scored == 0 {
+                eprintln!(
+                    "warning: rules.paths: no rule is loaded. Only files named *.cf, directly in a directory, are read."
+                );
+            }
+            Some(scored)
         }
         Err(error) => {
             if all_files_are_there {
@@ -65,21 +69,4 @@ fn check_rules(config: &Config, all_files_are_there: bool, all_findings: bool) -
             None
         }
     }
-}
-
-/// The findings, kind by kind, at most so many of each.
-fn findings(diagnostics: &[Diagnostic], shown_max: usize) -> String {
-    let mut kinds: BTreeMap<Kind, Vec<&Diagnostic>> = BTreeMap::new();
-    diagnostics.iter().for_each(|diagnostic| kinds.entry(diagnostic.kind).or_default().push(diagnostic));
-    let mut text = String::new();
-    for (kind, found) in kinds {
-        for diagnostic in found.iter().take(shown_max) {
-            text.push_str(&format!("warning: {diagnostic}\n"));
-        }
-        let more = found.len().saturating_sub(shown_max);
-        if more > 0 {
-            text.push_str(&format!("warning: {kind}: {more} more, which --rules lists\n"));
-        }
-    }
-    text
 }

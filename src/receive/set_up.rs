@@ -14,7 +14,7 @@ use crate::dns::{DnsError, Resolver};
 use crate::journal::Counters;
 use crate::mailbox::Mailboxes;
 use crate::reputation::deferral::Deferrals;
-use crate::rules::{self, Diagnostic, Rules};
+use crate::rules::{self, Rules};
 use crate::store::{Store, StoreError};
 
 /// Everything that the mail path needs, open.
@@ -76,7 +76,7 @@ impl Receiver {
     /// The mail path of another configuration, over the same store, ledger and counters. What is doubtful in the rules goes
     /// to `diagnose`. What DNS has said is kept if the same resolvers are asked. Nothing is recovered: intents in the ledger and files under `tmp/` are deliveries that are under way,
     /// in the Maildirs of new mailboxes as well, for these may have had another name until now. Blocks.
-    pub fn reload(&self, config: &Config, diagnose: impl FnMut(&Diagnostic)) -> Result<Self, SetUpError> {
+    pub fn reload(&self, config: &Config, diagnose: impl FnMut(&str)) -> Result<Self, SetUpError> {
         let resolver = match self.examiner.resolver() {
             Some(resolver) => resolver.reload(&config.dns.servers)?,
             None => Resolver::new(&config.dns.servers)?,
@@ -127,14 +127,14 @@ impl Receiver {
 
 impl Examiner {
     /// The checks that a configuration asks for. What is wrong with single rules goes to `diagnose`, and costs no mail.
-    pub fn from_config(config: &Config, diagnose: impl FnMut(&Diagnostic)) -> Result<Self, SetUpError> {
+    pub fn from_config(config: &Config, diagnose: impl FnMut(&str)) -> Result<Self, SetUpError> {
         Self::asking(Resolver::new(&config.dns.servers)?, config, diagnose)
     }
 
     /// The same, by a resolver that is there already.
-    fn asking(resolver: Resolver, config: &Config, diagnose: impl FnMut(&Diagnostic)) -> Result<Self, SetUpError> {
+    fn asking(resolver: Resolver, config: &Config, diagnose: impl FnMut(&str)) -> Result<Self, SetUpError> {
         let (rules, diagnostics) = Rules::load(&config.rules.paths)?;
-        diagnostics.iter().for_each(diagnose);
+        rules::listed(&diagnostics, rules::LISTED_MAX).iter().map(String::as_str).for_each(diagnose);
         let settings = Settings { count_body_length: config.authentication.count_body_length };
         let authenticator = Authenticator::new(resolver, config.hostname.clone(), settings);
         Ok(Examiner::new(Some(authenticator), rules, config.hostname.as_str()))
@@ -142,7 +142,7 @@ impl Examiner {
 }
 
 /// Puts what is wrong with a rule on record.
-pub fn log_diagnostic(diagnostic: &Diagnostic) {
+pub fn log_diagnostic(diagnostic: &str) {
     tracing::warn!("{diagnostic}");
 }
 

@@ -3,7 +3,7 @@
 //! *Guarantees:* of each [`Kind`] at most [`SAME_KIND_MAX`] findings are kept, and the rest is counted; a directive that is
 //! not supported is reported once, with the number of its lines. No rule set can fill memory or a screen.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,6 +86,24 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}: {}", self.span.file.display(), self.span.line, self.what, self.instead)
     }
+}
+
+/// So many findings of a kind are listed where nobody asked for all.
+pub const LISTED_MAX: usize = 5;
+
+/// The findings in words, kind by kind, at most so many of each, and how many more there are.
+pub fn listed(diagnostics: &[Diagnostic], of_each_max: usize) -> Vec<String> {
+    let mut kinds: BTreeMap<Kind, Vec<&Diagnostic>> = BTreeMap::new();
+    diagnostics.iter().for_each(|diagnostic| kinds.entry(diagnostic.kind).or_default().push(diagnostic));
+    let mut lines = Vec::new();
+    for (kind, found) in kinds {
+        lines.extend(found.iter().take(of_each_max).map(ToString::to_string));
+        let more = found.len().saturating_sub(of_each_max);
+        if more > 0 {
+            lines.push(format!("{kind}: {more} more, which `mxkeep check --rules` lists"));
+        }
+    }
+    lines
 }
 
 /// Findings as they come.
@@ -172,6 +190,16 @@ pub enum LoadError {
         /// The limit in octets.
         octets_max: u64,
     },
+}
+
+impl LoadError {
+    /// What is wrong, for a file that no configuration names.
+    pub fn reason(&self) -> String {
+        match self {
+            LoadError::Read { error, .. } => format!("it cannot be read ({error})"),
+            LoadError::FileTooLarge { octets_max, .. } => format!("it has more than {octets_max} octets"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use diagnostic::{Diagnostic, Kind, LoadError, Span};
+pub use diagnostic::{Diagnostic, Kind, LISTED_MAX, LoadError, Span, listed};
 pub use evidence::{Evidence, Signatures, Signed};
 pub use report::spam_status_fields;
 

@@ -49,7 +49,7 @@ pub(super) fn prepare(file: &Path, current: &Generation) -> Result<Prepared, Rel
         (Err(problem), false) => problems.push(problem.to_string()),
     }
     let certificates = generation::certificates(&config).map_err(|error| problems.push(error.to_string())).ok();
-    let receiver = current.shared.receiver.reload(&config, |diagnostic| warnings.push(diagnostic.to_string()));
+    let receiver = current.shared.receiver.reload(&config, |diagnostic| warnings.push(diagnostic.to_owned()));
     let receiver = receiver.map_err(|error| problems.push(error.to_string())).ok();
     warnings.extend(log_format_changed(&config, &current.before));
     match (receiver, certificates) {

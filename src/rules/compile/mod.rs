@@ -175,9 +175,11 @@ pub fn compile(loaded: Loaded) -> (Compiled, Diagnostics) {
     let environment = Environment::new(preferences, &mut diagnostics);
     let mut compiler = Compiler { index: &index, environment: &environment, octets_left: COMPILED_TOTAL_OCTETS_MAX };
     let (mut rules, mut spans) = (Vec::with_capacity(definitions.len()), Vec::with_capacity(definitions.len()));
+    let mut unknown = Vec::new();
     for definition in definitions {
         let settings = settings.get(&*definition.name).cloned().unwrap_or_default();
         let (name, span) = (definition.name.clone(), definition.span.clone());
+        unknown.extend(unknown_name(&definition, &index).map(|unknown| (span.clone(), format!("{name}: {unknown}"))));
         let check = compiler.check(definition, &settings.flags).unwrap_or_else(|problem| {
             let (kind, what) = match problem {
                 Problem::Pattern(error) => (Kind::Pattern, error.to_string()),
@@ -189,6 +191,7 @@ pub fn compile(loaded: Loaded) -> (Compiled, Diagnostics) {
         rules.push(rule(name, check, &settings));
         spans.push(span);
     }
+    report_unknown_names(&unknown, &mut diagnostics);
     let metas = order::order_metas(&mut rules, &spans, &mut diagnostics);
     let plans = [0, 1].map(|set| Plan::new(&rules, &settings, set));
     let groups = Groups::new(&rules, &plans, &metas);
@@ -215,6 +218,19 @@ fn report_nameless(
     nameless.sort_by(|a, b| (&a.1.file, a.1.line).cmp(&(&b.1.file, b.1.line)));
     for (name, span) in nameless {
         diagnostics.add(Kind::Nameless, span, format!("there is no rule {name}"), "the setting has no effect");
+    }
+}
+
+/// The first name in a meta that no rule has, in words.
+fn unknown_name(definition: &Definition, index: &HashMap<Arc<str>, usize>) -> Option<String> {
+    let Test::Meta(program) = &definition.test else { return None };
+    let name = program.names().find(|name| !index.contains_key(name.as_str()))?;
+    Some(format!("there is no rule {name}"))
+}
+
+fn report_unknown_names(unknown: &[(Span, String)], diagnostics: &mut Diagnostics) {
+    for (span, what) in unknown {
+        diagnostics.add(Kind::Nameless, span, what.clone(), "it counts as not hit");
     }
 }
 

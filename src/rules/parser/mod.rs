@@ -172,7 +172,10 @@ impl Parser {
         if self.files.depth >= INCLUDE_DEPTH_MAX || self.files.included >= INCLUDES_MAX {
             return Err(refused("too many includes, or too deep".into()));
         }
-        let paths = source::files(&[path]).map_err(|error| refused(error.to_string()))?;
+        if named.is_empty() {
+            return Err(refused("it names no file".into()));
+        }
+        let paths = source::files(&[path]).map_err(|error| refused(error.reason()))?;
         for path in paths {
             self.include_file(&path).map_err(refused)?;
         }
@@ -185,8 +188,7 @@ impl Parser {
             return Err("it was read before".into());
         }
         let octets_left = source::FILES_OCTETS_MAX.saturating_sub(self.files.octets);
-        let included =
-            Source::read(path, octets_left.min(source::FILE_OCTETS_MAX)).map_err(|error| error.to_string())?;
+        let included = Source::read(path, octets_left.min(source::FILE_OCTETS_MAX)).map_err(|error| error.reason())?;
         self.files.octets = self.files.octets.saturating_add(included.octets());
         self.files.included += 1;
         self.files.depth += 1;

@@ -92,7 +92,17 @@ impl Parser {
         let (name, _) = statement.name_and_rest();
         let reuse = statement.directive == "reuse";
         let there = self.definitions.index.contains_key(&*String::from_utf8_lossy(name));
-        if reuse && there { Ok(()) } else { self.define(name, &statement.span, Ok(Test::Never)) }
+        if reuse && there {
+            return Ok(());
+        }
+        self.define(name, &statement.span, Ok(Test::Never))?;
+        match reuse {
+            true => Ok(()),
+            false => {
+                let what = format!("{}: {} asks the DNS", quoted(name), statement.directive);
+                Err(Problem { kind: Kind::Eval, what, instead: NEVER_HITS })
+            }
+        }
     }
 }
 

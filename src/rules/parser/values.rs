@@ -10,6 +10,9 @@ use super::conditions::Load;
 /// The most entries of a short list of words.
 const WORDS_MAX: usize = 100;
 
+/// SpamAssassin's `required_score` where nothing is said.
+const REQUIRED_SCORE: f64 = 5.0;
+
 impl Parser {
     /// Settings that are on or off.
     pub(super) fn switch(&mut self, statement: &Statement) -> Outcome {
@@ -59,7 +62,14 @@ impl Parser {
         let number = text.and_then(|text| text.parse::<f64>().ok()).filter(|number| number.abs() <= 1_000_000.0);
         self.preferences.required_score =
             number.ok_or_else(|| Problem::value(format!("\"{}\" is no score", quoted(&statement.argument))))?;
-        Ok(())
+        match number == Some(REQUIRED_SCORE) {
+            true => Ok(()),
+            false => Err(Problem {
+                kind: Kind::NoEffect,
+                what: format!("{} {}", statement.directive, quoted(&statement.argument)),
+                instead: "policy.junk_score in the configuration is what counts",
+            }),
+        }
     }
 
     /// Settings that are a text.
