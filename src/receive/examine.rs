@@ -16,6 +16,8 @@ use crate::rules::{Hits, Rules};
 
 /// Messages up to this size are searched by the rules on the worker that has them; larger ones elsewhere, in octets.
 const INLINE_OCTETS_MAX: usize = 65_536;
+/// So many rules that took too many steps on a message are named in the log: a message can make many do so.
+const GIVEN_UP_NAMED_MAX: usize = 10;
 
 /// Runs the checks. Clones are cheap.
 #[derive(Clone)]
@@ -130,8 +132,10 @@ impl Examiner {
     /// in it: that is logged, and costs no mail.
     async fn evaluate(&self, message: &Arc<Message>, found: Option<(&Authentication, bool)>, sender: &Sender) -> Hits {
         let hits = self.evaluate_somewhere(message, found, sender).await;
-        for rule in &hits.given_up {
-            tracing::warn!(%rule, "the pattern of a rule took too many steps on a message: there it counts as not hit");
+        if !hits.given_up.is_empty() {
+            let named: Vec<&str> = hits.given_up.iter().take(GIVEN_UP_NAMED_MAX).map(|rule| &**rule).collect();
+            let (count, rules) = (hits.given_up.len(), named.join(" "));
+            tracing::warn!(count, %rules, "patterns took too many steps on a message: there these rules do not hit");
         }
         hits
     }
