@@ -3,6 +3,7 @@
 //! *Never does:* judge. `mxkeep scan` examines stored messages through the same code.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use crate::rules::{Hits, Rules};
 
 /// Messages up to this size are searched by the rules on the worker that has them; larger ones elsewhere, in octets.
 const INLINE_OCTETS_MAX: usize = 65_536;
+/// So many rules that took too many steps on a message are named in the log: a message can make many do so.
+const GIVEN_UP_NAMED_MAX: usize = 10;
 
 /// Runs the checks. Clones are cheap.
 #[derive(Clone)]
@@ -135,8 +138,10 @@ impl Examiner {
     /// in it: that is logged, and costs no mail.
     async fn evaluate(&self, message: &Arc<Message>, found: Option<(&Authentication, bool)>, sender: &Sender) -> Hits {
         let hits = self.evaluate_somewhere(message, found, sender).await;
-        for rule in &hits.given_up {
-            tracing::warn!(%rule, "the pattern of a rule took too many steps on a message: there it counts as not hit");
+        if !hits.given_up.is_empty() {
+            let named: Vec<&str> = hits.given_up.iter().take(GIVEN_UP_NAMED_MAX).map(|rule| &**rule).collect();
+            let (count, rules) = (hits.given_up.len(), named.join(" "));
+            tracing::warn!(count, %rules, "patterns took too many steps on a message: there these rules do not hit");
         }
         hits
     }
@@ -150,7 +155,8 @@ impl Examiner {
         if message.octets().len() <= INLINE_OCTETS_MAX {
             let evidence =
                 found.map(|(found, is_overridden)| evidence(found, is_overridden, sender, message, &self.hostname));
-            return self.rules.evaluate(message, evidence.as_ref());
+            let evaluated = catch_unwind(AssertUnwindSafe(|| self.rules.evaluate(message, evidence.as_ref())));
+            return evaluated.unwrap_or_else(|_| without_score("panic"));
         }
         let (rules, message, hostname) = (self.rules.clone(), message.clone(), self.hostname.clone());
         let (found, sender) = (found.map(|(found, is_overridden)| (found.clone(), is_overridden)), sender.clone());
@@ -158,11 +164,14 @@ impl Examiner {
             let evidence = found.as_ref().map(|(found, over)| evidence(found, *over, &sender, &message, &hostname));
             rules.evaluate(&message, evidence.as_ref())
         });
-        evaluated.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the rules failed on a message: it goes on without a score");
-            Hits::default()
-        })
+        evaluated.await.unwrap_or_else(|error| without_score(&error.to_string()))
     }
+}
+
+/// What a failure of the rules comes to: it costs no mail.
+fn without_score(error: &str) -> Hits {
+    tracing::error!(%error, "the rules failed on a message: it goes on without a score");
+    Hits::default()
 }
 
 impl Examination {

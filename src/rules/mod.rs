@@ -140,6 +140,7 @@ pub struct Hits {
     /// One by one.
     pub hits: Vec<Hit>,
     /// The rules whose pattern took more steps than it may: they count as not hit on the texts where it did.
+    /// Each once, in the order of definition.
     pub given_up: Vec<Arc<str>>,
     /// What was matched and what it took, if that was asked for.
     pub trace: Option<Box<Trace>>,

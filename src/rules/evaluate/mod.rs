@@ -10,6 +10,7 @@ mod tags;
 mod trace;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use crate::message::Message;
 use crate::rules::compile::{Check, Compiled, Group, Matcher, MimeHeaderCheck, Plan, Rule, UriCondition, View};
@@ -53,7 +54,7 @@ struct Run<'a, 'c, 'p> {
     candidates: Candidates,
     tags: Tags,
     /// Rules whose pattern took too many steps.
-    given_up: Vec<usize>,
+    given_up: BTreeSet<usize>,
     tracer: Option<Tracer>,
 }
 
@@ -69,7 +70,7 @@ impl<'a, 'c, 'p> Run<'a, 'c, 'p> {
             budget: Budget::new(STEPS_MAX),
             candidates: Candidates::default(),
             tags: Tags::default(),
-            given_up: Vec::new(),
+            given_up: BTreeSet::new(),
             tracer: traced.then(|| Tracer::new(compiled.rules.len())),
         }
     }
@@ -125,8 +126,8 @@ impl<'a, 'c, 'p> Run<'a, 'c, 'p> {
             1 => u32::from(pattern.is_match(text, &mut self.budget)),
             max => pattern.count(text, max, &mut self.budget),
         };
-        if self.budget.aborts() > aborts && !self.given_up.contains(&at) {
-            self.given_up.push(at);
+        if self.budget.aborts() > aborts {
+            self.given_up.insert(at);
         }
         if let Some(tracer) = self.tracer.as_mut().filter(|_| count > 0) {
             tracer.matched(at, text, || pattern.find(text, &mut self.budget));

@@ -116,7 +116,8 @@ fn bad_pattern(what: impl Into<String>) -> Problem {
 
 /// A pattern must have delimiters, and its text none of them bare: else the rule is refused, as what was meant is unsure.
 fn pattern(written: &[u8]) -> Result<Written, Problem> {
-    let (text, flags) = replace::take_apart(written).ok_or_else(|| bad_pattern("its delimiters are missing"))?;
+    let missing = "its delimiters are missing; a # that belongs to it must be written \\#";
+    let (text, flags) = replace::take_apart(written).ok_or_else(|| bad_pattern(missing))?;
     if let Some(flag) = flags.iter().find(|flag| !b"msixnpadlu".contains(flag)) {
         return Err(bad_pattern(format!("the flag \"{}\" is not allowed", flag.escape_ascii())));
     }

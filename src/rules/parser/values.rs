@@ -9,9 +9,18 @@ use super::conditions::Load;
 
 /// The most entries of a short list of words.
 const WORDS_MAX: usize = 100;
-
-/// SpamAssassin's `required_score` where nothing is said.
-const REQUIRED_SCORE: f64 = 5.0;
+/// Settings that are read, but that nothing here asks.
+const UNASKED: [&str; 9] = [
+    "always_trust_envelope_sender",
+    "body_part_scan_size",
+    "envelope_sender_header",
+    "normalize_charset",
+    "ok_languages",
+    "parse_dkim_uris",
+    "rawbody_part_scan_size",
+    "uridnsbl_max_domains",
+    "uridnsbl_skip_mailto",
+];
 
 impl Parser {
     /// Settings that are on or off.
@@ -33,8 +42,8 @@ impl Parser {
             "freemail_import_welcomelist_auth" => &mut freemail.import_welcomelist_auth,
             _ => &mut freemail.import_def_welcomelist_auth,
         };
-        *setting = value;
-        Ok(())
+        let before = std::mem::replace(setting, value);
+        asked(statement, before == value)
     }
 
     /// Settings that are a whole number.
@@ -52,23 +61,20 @@ impl Parser {
             "freemail_max_body_emails" => &mut preferences.freemail.body_addresses_max,
             _ => &mut preferences.freemail.body_freemails_max,
         };
-        *setting = number;
-        Ok(())
+        let before = std::mem::replace(setting, number);
+        asked(statement, before == number)
     }
 
     /// `required_score n`.
     pub(super) fn required_score(&mut self, statement: &Statement) -> Outcome {
         let text = std::str::from_utf8(&statement.argument).ok();
         let number = text.and_then(|text| text.parse::<f64>().ok()).filter(|number| number.abs() <= 1_000_000.0);
-        self.preferences.required_score =
+        let number =
             number.ok_or_else(|| Problem::value(format!("\"{}\" is no score", quoted(&statement.argument))))?;
-        match number == Some(REQUIRED_SCORE) {
+        let before = std::mem::replace(&mut self.preferences.required_score, number);
+        match before == number {
             true => Ok(()),
-            false => Err(Problem {
-                kind: Kind::NoEffect,
-                what: format!("{} {}", statement.directive, quoted(&statement.argument)),
-                instead: "policy.junk_score in the configuration is what counts",
-            }),
+            false => Err(no_effect(statement, "from policy.junk_score of the configuration on it is spam")),
         }
     }
 
@@ -84,7 +90,7 @@ impl Parser {
             "report_hostname" => preferences.report_hostname = Some(text.into()),
             _ => preferences.report_contact = text.into(),
         }
-        Ok(())
+        asked(statement, false)
     }
 
     /// Settings that are a few words: the last line counts, or they add up.
@@ -104,7 +110,7 @@ impl Parser {
                 list.push(word.into());
             }
         }
-        Ok(())
+        asked(statement, statement.argument == b"all")
     }
 
     /// Networks, as written.
@@ -187,4 +193,17 @@ impl Parser {
         self.conditions.enable_compatibility(&String::from_utf8_lossy(&statement.argument));
         Ok(())
     }
+}
+
+/// A setting that nothing asks is said to be one, unless it changes nothing.
+fn asked(statement: &Statement, same: bool) -> Outcome {
+    match same || !UNASKED.contains(&statement.directive.as_str()) {
+        true => Ok(()),
+        false => Err(no_effect(statement, "it is as without it")),
+    }
+}
+
+fn no_effect(statement: &Statement, instead: &'static str) -> Problem {
+    let what = format!("{} {}", statement.directive, quoted(&statement.argument));
+    Problem { kind: Kind::NoEffect, what, instead }
 }

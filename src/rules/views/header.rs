@@ -1,14 +1,17 @@
 //! The header as header rules see it: values decoded, addresses and names taken apart, pseudo-headers.
 //!
 //! *Does:* answers what a rule names, `From:addr` or `MESSAGEID`, as SpamAssassin 4.0.1 does.
-//! *Guarantees:* a field is decoded and its addresses are read at most once, however many rules ask.
+//! *Guarantees:* a field is decoded and its addresses are read at most once, however many rules ask. Of all fields that
+//! are asked for together at most [`ADDRESSES_MAX`] addresses are read.
 //! *Never does:* look at relays; what of them is asked for was [`Known`] before.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::rules::definition::{Fields, Host, Part, Relays, Selector, Which};
-use crate::rules::views::addresses::{Address, addresses};
+use crate::rules::views::addresses::{ADDRESSES_MAX, Address, addresses};
 use crate::rules::views::hosts;
 use crate::rules::views::parts::{FieldView, Parts};
 use crate::rules::views::uri::domain::Boundaries;
@@ -134,6 +137,8 @@ pub struct Header<'p> {
     parts: &'p Parts,
     known: Known<'p>,
     all: OnceCell<(Vec<u8>, bool)>,
+    /// The addresses that were asked for, by what they were asked of.
+    addresses: RefCell<HashMap<Query, Rc<[Address]>>>,
 }
 
 type Values<'v> = Vec<Cow<'v, [u8]>>;
@@ -141,7 +146,7 @@ type Values<'v> = Vec<Cow<'v, [u8]>>;
 impl<'p> Header<'p> {
     /// Nothing is decoded yet.
     pub fn new(parts: &'p Parts, known: Known<'p>) -> Self {
-        Header { parts, known, all: OnceCell::new() }
+        Header { parts, known, all: OnceCell::new(), addresses: RefCell::default() }
     }
 
     /// What a rule asks for in one text: values that are whole lines one after the other, others with a line end between
@@ -167,16 +172,22 @@ impl<'p> Header<'p> {
             None => {}
         }
         if let Some(people) = query.people {
-            values = values
-                .iter()
-                .flat_map(|value| addresses(value))
-                .filter_map(|found| person(found, people, query.raw))
-                .collect();
+            let found = self.addresses(query, &values);
+            values = found.iter().filter_map(|found| person(found, people, query.raw)).collect();
         }
         match query.place {
             Some(place) => values.iter().filter_map(|value| self.place(value, place, query)).collect(),
             None => values,
         }
+    }
+
+    /// The addresses in these values of a query. To read them takes time that the sender of a message chooses.
+    fn addresses(&self, query: &Query, values: &[Cow<'_, [u8]>]) -> Rc<[Address]> {
+        // Of all names only this one is another in lower case.
+        let name = if query.name == "MESSAGEID" { query.name.clone() } else { query.name.to_ascii_lowercase() };
+        let key = Query { name, people: None, place: None, ..query.clone() };
+        let read = || values.iter().flat_map(|value| addresses(value)).take(ADDRESSES_MAX).collect();
+        self.addresses.borrow_mut().entry(key).or_insert_with(read).clone()
     }
 
     /// `ALL` and its kin, for which other modifiers mean nothing.
@@ -267,10 +278,10 @@ impl<'p> Header<'p> {
     }
 }
 
-fn person<'v>(found: Address, people: People, raw: bool) -> Option<Cow<'v, [u8]>> {
+fn person<'v>(found: &Address, people: People, raw: bool) -> Option<Cow<'v, [u8]>> {
     match people {
-        People::Addresses => found.address.map(Cow::Owned),
-        People::Names if raw => found.phrase.map(Cow::Owned),
+        People::Addresses => found.address.clone().map(Cow::Owned),
+        People::Names if raw => found.phrase.clone().map(Cow::Owned),
         People::Names => found.name().map(Cow::Owned),
     }
 }
