@@ -28,7 +28,7 @@ const LOOSE_COUNT_MAX: u32 = 2;
 /// The cache of one DFA, in octets.
 pub const CACHE_OCTETS_MAX: usize = 4 << 20;
 /// How many caches a thread keeps.
-pub const CACHES_MAX: usize = 64;
+pub const CACHES_MAX: usize = 256;
 /// And how large they may be together, in octets, before the oldest are given up.
 pub const CACHES_OCTETS_MAX: usize = 32 << 20;
 /// After this many times that a cache was full, a search may give up.
@@ -40,8 +40,15 @@ const OCTETS_PER_STATE_MIN: usize = 8;
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// The caches of this thread with their DFAs' numbers, the last used at the end.
-    static CACHES: RefCell<Vec<(u64, Cache)>> = const { RefCell::new(Vec::new()) };
+    /// The caches of this thread, the last used at the end.
+    static CACHES: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A cache with its DFA's number and its size when it was last used. Boxed: each search moves it to the end.
+struct Kept {
+    number: u64,
+    octets: usize,
+    cache: Box<Cache>,
 }
 
 /// How true to its tree an automaton has to be.
@@ -134,17 +141,17 @@ impl Linear {
     /// time.
     pub fn end_of_first(&self, text: &[u8]) -> (Result<Option<usize>, OutOfSteps>, usize) {
         let (mut cache, known) = CACHES.with_borrow_mut(|caches| {
-            let own = caches.iter().position(|(number, _)| *number == self.number);
+            let own = caches.iter().position(|kept| kept.number == self.number);
             let full = caches.len() >= CACHES_MAX;
             match own.or(full.then_some(0)) {
-                Some(at) => (Some(caches.remove(at).1), own.is_some()),
+                Some(at) => (Some(caches.remove(at).cache), own.is_some()),
                 None => (None, false),
             }
         });
         if let (Some(cache), false) = (&mut cache, known) {
             cache.reset(&self.dfa);
         }
-        let mut cache = cache.unwrap_or_else(|| self.dfa.create_cache());
+        let mut cache = cache.unwrap_or_else(|| Box::new(self.dfa.create_cache()));
         let (filled, cleared) = (cache.memory_usage(), cache.clear_count());
         let found = self.dfa.try_search_fwd(&mut cache, &Input::new(text));
         let clears = cache.clear_count().saturating_sub(cleared).saturating_mul(CACHE_OCTETS_MAX);
@@ -153,10 +160,10 @@ impl Linear {
             cache.reset(&self.dfa);
         }
         CACHES.with_borrow_mut(|caches| {
-            caches.push((self.number, cache));
-            let sum = |caches: &[(u64, Cache)]| caches.iter().map(|(_, cache)| cache.memory_usage()).sum::<usize>();
-            while caches.len() > 1 && sum(caches) > CACHES_OCTETS_MAX {
-                caches.remove(0);
+            caches.push(Kept { number: self.number, octets: cache.memory_usage(), cache });
+            let mut sum: usize = caches.iter().map(|kept| kept.octets).sum();
+            while caches.len() > 1 && sum > CACHES_OCTETS_MAX {
+                sum = sum.saturating_sub(caches.remove(0).octets);
             }
         });
         (found.map(|found| found.map(|found| found.offset())).map_err(|_| OutOfSteps), cost)
