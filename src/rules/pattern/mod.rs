@@ -35,8 +35,6 @@ pub use syntax::PatternError;
 
 /// The steps one search may take. A step is a few nanoseconds.
 pub const STEPS_PER_MATCH_MAX: u64 = 500_000;
-/// What is enough for one message, in steps: about 50 ms at worst.
-pub const STEPS_PER_MESSAGE_MAX: u64 = 10_000_000;
 /// The steps after which the DFA is asked.
 const STEPS_BEFORE_LINEAR: u64 = 200;
 /// And so many for each octet of text.
