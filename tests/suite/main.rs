@@ -37,6 +37,7 @@ mod relay;
 mod reload;
 mod rules;
 mod rules_check;
+mod rules_session;
 mod rules_hostile;
 mod sa_hits;
 mod sa_suites;

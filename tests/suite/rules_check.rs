@@ -62,7 +62,7 @@ fn a_few_findings_of_a_kind_are_shown_and_all_on_request() {
     let few = findings(&server, &[]);
     assert_eq!(
         (few.len(), few.last().map(String::as_str)),
-        (6, Some("warning: unknown eval: 35 more, which --rules lists"))
+        (6, Some("warning: unknown eval: 35 more, which `mxkeep check --rules` lists"))
     );
     assert_eq!(findings(&server, &["--rules"]).len(), 40);
 }
