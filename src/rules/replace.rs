@@ -13,6 +13,8 @@ use std::collections::HashMap;
 
 use memchr::memmem::find;
 
+use crate::rules::pattern::syntax::written::closing;
+
 /// The longest pattern after replacement, in octets.
 pub const PATTERN_OCTETS_MAX: usize = 256 << 10;
 /// What all patterns together may grow by, in octets.
@@ -252,16 +254,6 @@ pub fn take_apart(written: &[u8]) -> Option<(&[u8], &[u8])> {
     let (text, flags) = rest.split_at_checked(end)?;
     let flags = flags.get(1..)?;
     flags.iter().all(u8::is_ascii_lowercase).then_some((text, flags))
-}
-
-fn closing(open: u8) -> u8 {
-    match open {
-        b'{' => b'}',
-        b'(' => b')',
-        b'[' => b']',
-        b'<' => b'>',
-        other => other,
-    }
 }
 
 /// The pattern with the first delimiters that do not stand in it as themselves.

@@ -12,7 +12,7 @@ mod cursor;
 mod escape;
 mod group;
 mod parser;
-mod written;
+pub mod written;
 
 use crate::rules::pattern::octets::Octets;
 

@@ -80,7 +80,8 @@ pub fn strip_delimiters(written: &[u8]) -> Result<(&[u8], Flags), PatternError> 
     Ok((text, flags))
 }
 
-fn closing(open: u8) -> u8 {
+/// The delimiter that ends what this one begins.
+pub fn closing(open: u8) -> u8 {
     match open {
         b'{' => b'}',
         b'(' => b')',
